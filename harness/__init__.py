@@ -1,0 +1,1 @@
+"""Workloads, experiments, benchmarks, report and command line."""

@@ -1,0 +1,86 @@
+"""The result of one experiment, as it is written to disk: one JSON object, schema `makespan.experiment/1`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA = "makespan.experiment/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One experiment: workload x cluster x policy x information, and what came of it.
+
+    Parameters
+    ----------
+    workload, policy, information, profile, engine
+        Names.
+    instances, max_batch, requests, groups, seed
+        Sizes of the experiment.
+    makespan_s, lower_bound_s, gap
+        Seconds from the start to the last end, what no policy can beat, and their ratio.
+    tail_time_s
+        Seconds during which at most a tenth of the requests are unfinished.
+    bubble
+        Share of instance time that is idle or spent on computing again.
+    preemptions, recomputed_tokens, wasted_tokens, generated_tokens, delivered_tokens
+        Counts; generated = delivered + wasted.
+    decide_s, simulate_s
+        Wall seconds of the policy's decisions and of the rest.
+    events
+        Arrivals, hand-overs, moves and ends.
+    requests_per_slot, tail_ratio, headroom
+        The regime: requests per batch slot, longest over mean output, and the share of the makespan of `fifo` that even a
+        perfect policy could not save more than (1 - lower bound / makespan of fifo).
+    speedup_over_fifo
+        Makespan of `fifo` over this makespan.
+    time_share
+        Shares of instance time: prefill, decode, recompute, idle.
+    completion
+        Times (seconds) at which the shares 0, 1/100 ... 1 of the requests had ended.
+    batch_timeline
+        For each instance its mean batch size in equal slices of the makespan.
+    """
+
+    workload: str
+    policy: str
+    information: str
+    profile: str
+    engine: str
+    instances: int
+    max_batch: int
+    requests: int
+    groups: int
+    seed: int
+    makespan_s: float
+    lower_bound_s: float
+    gap: float
+    tail_time_s: float
+    bubble: float
+    preemptions: int
+    recomputed_tokens: int
+    wasted_tokens: int
+    generated_tokens: int
+    delivered_tokens: int
+    decide_s: float
+    simulate_s: float
+    events: int
+    requests_per_slot: float
+    tail_ratio: float
+    headroom: float
+    speedup_over_fifo: float
+    time_share: dict[str, float]
+    completion: tuple[float, ...]
+    batch_timeline: tuple[tuple[float, ...], ...]
+    schema: str = SCHEMA
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that is written."""
+        return asdict(self)
+
+    @property
+    def key(self) -> str:
+        """A file name that tells experiments of one run apart."""
+        return (
+            f"{self.workload}__{self.profile}__{self.instances}x{self.max_batch}__{self.policy}__{self.information}"
+            f"__seed{self.seed}"
+        ).replace("/", "-")

@@ -1,0 +1,77 @@
+"""A workload: requests together with the truth about them."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from makespan.schedulers.requests import Requests
+from makespan.schedulers.types import FloatArray, IntArray, at_least
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workload:
+    """What is to be generated, and how long each output turns out to be.
+
+    Parameters
+    ----------
+    name
+        What it is called in results.
+    requests
+        What a policy may see.
+    output_tokens
+        True output lengths, at least 1, at most the cap. Shape (n,).
+    source
+        One sentence: where the lengths come from.
+    previous_tokens
+        Length of the same prompt in an earlier epoch, NaN where unknown; None when there is no earlier epoch. Shape (n,).
+    prefix_hashes
+        Per request the ids of its 512-token prompt blocks (equal ids share a prefix), or None.
+    """
+
+    name: str
+    requests: Requests
+    output_tokens: IntArray
+    source: str
+    previous_tokens: FloatArray | None = None
+    prefix_hashes: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.requests)
+        for name in ("output_tokens", "previous_tokens", "prefix_hashes"):
+            column = getattr(self, name)
+            if column is not None and len(column) != count:
+                raise ValueError(f"{name} must have {count} rows, got {len(column)}")
+        at_least(self.output_tokens, 1, "output_tokens")
+        over = self.output_tokens > self.requests.max_new_tokens
+        if over.any():
+            row = int(over.argmax())
+            raise ValueError(
+                f"an output must not exceed its cap of {self.requests.max_new_tokens[row]} tokens, "
+                f"got {self.output_tokens[row]} in row {row}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    @property
+    def tail_ratio(self) -> float:
+        """Longest output over mean output."""
+        return float(self.output_tokens.max() / self.output_tokens.mean())
+
+    def choose(self, count: int, seed: int) -> Self:
+        """Return `count` requests: whole groups in a seeded random order, the last one cut where it must be."""
+        if not 1 <= count <= len(self):
+            raise ValueError(f"workload {self.name} has {len(self)} requests, got a wish for {count}")
+        if count == len(self):
+            return self
+        groups, position = np.unique(self.requests.group, return_inverse=True)
+        turn = np.random.default_rng(seed).permutation(len(groups))[position]
+        rows = np.sort(np.lexsort((self.requests.sequence, turn))[:count])
+        return replace(
+            self,
+            requests=self.requests.take(rows),
+            output_tokens=self.output_tokens[rows],
+            previous_tokens=None if self.previous_tokens is None else self.previous_tokens[rows],
+            prefix_hashes=None if self.prefix_hashes is None else tuple(self.prefix_hashes[j] for j in rows),
+        )

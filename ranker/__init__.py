@@ -1,0 +1,1 @@
+"""Length data, and what can be learned from it."""

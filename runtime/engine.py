@@ -1,0 +1,116 @@
+"""What the dispatcher needs from an engine, simulated or real, and what a run leaves behind."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from makespan.schedulers.instances import Cluster
+from makespan.schedulers.types import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ended:
+    """Requests that have just ended: rows, whether each finished (else it was aborted), tokens each generated."""
+
+    rows: IntArray
+    finished: BoolArray
+    generated: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """What happened to every request and instance. Times are seconds from the start; NaN where it never happened.
+
+    Parameters
+    ----------
+    instance
+        Where each request ran last, -1 for nowhere. Shape (n,).
+    admitted, first_token, ended
+        Shape (n,).
+    finished
+        Whether it finished rather than being aborted. Shape (n,).
+    generated, preemptions, recomputed
+        Tokens generated; times preempted or moved; tokens computed again. Shape (n,).
+    prefill_s, decode_s, recompute_s
+        Busy seconds of each instance by what they were spent on. Shape (N,).
+    batch_s
+        Integral of the batch size over time. Shape (N,).
+    steps
+        Engine steps. Shape (N,).
+    peak_batch, peak_blocks
+        Most requests in the batch and most KV blocks in use at any time. Shape (N,).
+    """
+
+    instance: IntArray
+    admitted: FloatArray
+    first_token: FloatArray
+    ended: FloatArray
+    finished: BoolArray
+    generated: IntArray
+    preemptions: IntArray
+    recomputed: IntArray
+    prefill_s: FloatArray
+    decode_s: FloatArray
+    recompute_s: FloatArray
+    batch_s: FloatArray
+    steps: IntArray
+    peak_batch: IntArray
+    peak_blocks: IntArray
+
+
+class Engine(Protocol):
+    """Instances that generate. The columns are live and read-only for callers."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The instances."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start of the stage."""
+        ...
+
+    @property
+    def running(self) -> IntArray:
+        """Requests in the batch of each instance."""
+        ...
+
+    @property
+    def queued(self) -> IntArray:
+        """Requests waiting inside each instance."""
+        ...
+
+    @property
+    def kv_blocks_used(self) -> IntArray:
+        """KV blocks in use on each instance."""
+        ...
+
+    @property
+    def generated(self) -> IntArray:
+        """Tokens each request has generated, as of the last report."""
+        ...
+
+    @property
+    def state(self) -> IntArray:
+        """State of each request, as in `View`."""
+        ...
+
+    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
+        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
+        ...
+
+    def move(self, rows: IntArray, instances: IntArray) -> None:
+        """Take requests elsewhere with what they have generated; their KV is recomputed."""
+        ...
+
+    def abort(self, rows: IntArray) -> None:
+        """End requests without finishing them."""
+        ...
+
+    def wait(self, until: float) -> Ended:
+        """Let time pass until some request ends, but not beyond `until` (which may be infinite)."""
+        ...
+
+    def timeline(self) -> Timeline:
+        """Return what has happened so far."""
+        ...

@@ -1,0 +1,114 @@
+"""State of the simulated cluster as flat records, in the form that compiled functions read and write."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.schedulers.instances import Cluster
+from makespan.schedulers.requests import Requests
+from makespan.schedulers.types import IntArray
+
+Records = NDArray[Any]
+"""A structured array; fields are read as ``records[i].name`` in compiled code, ``records["name"]`` outside."""
+
+NOTHING: Final = -1
+NEVER: Final = 2**62
+
+# What a request does when the present span ends; a number >= 0 is the instance it moves to.
+STAY: Final = -1
+LEAVE: Final = -2
+
+REQUEST = np.dtype(
+    [
+        ("prompt", np.int64),
+        ("output", np.int64),
+        ("key", np.float64),  # smaller is admitted earlier; the largest is preempted first
+        ("counter", np.int64),  # breaks ties of `key`
+        ("generated", np.int64),
+        ("computed", np.int64),  # tokens whose KV is held
+        ("reached", np.int64),  # most tokens ever computed; below it, computing is recomputing
+        ("chunk", np.int64),  # tokens scheduled in the present step
+        ("state", np.int64),
+        ("instance", np.int64),
+        ("exit", np.int64),
+        ("left", np.int64),  # children in the waiting heap
+        ("right", np.int64),
+        ("admitted_ps", np.int64),  # first admission
+        ("first_token_ps", np.int64),
+        ("ended_ps", np.int64),
+        ("preemptions", np.int64),
+        ("recomputed", np.int64),
+    ]
+)
+
+INSTANCE = np.dtype(
+    [
+        ("table", np.int64),  # row of the step-time tables
+        ("max_batch", np.int64),
+        ("blocks", np.int64),
+        ("budget", np.int64),
+        ("kv_ps", np.int64),
+        ("prefill_ps", np.int64),
+        ("running", np.int64),  # how many
+        ("queued", np.int64),
+        ("root", np.int64),  # of the waiting heap
+        ("used_blocks", np.int64),
+        ("span_start", np.int64),
+        ("span_end", np.int64),  # NEVER when no span is under way
+        ("span_steps", np.int64),
+        ("span_decodes_only", np.int64),
+        ("span_batch", np.int64),
+        ("span_kv", np.int64),  # tokens at the end of the first step
+        ("span_prefill", np.int64),
+        ("span_recompute", np.int64),
+        ("decode_ps", np.int64),
+        ("prefill_spent_ps", np.int64),
+        ("recompute_ps", np.int64),
+        ("steps", np.int64),
+        ("batch_ps", np.int64),  # integral of the batch over time
+        ("peak_batch", np.int64),
+        ("peak_blocks", np.int64),
+    ]
+)
+
+SPAN = np.dtype(
+    [
+        ("instance", np.int64),
+        ("start_ps", np.int64),
+        ("end_ps", np.int64),
+        ("batch", np.int64),
+        ("steps", np.int64),
+        ("prefill", np.int64),
+        ("recompute", np.int64),
+    ]
+)
+
+
+def request_records(requests: Requests, output_tokens: IntArray) -> Records:
+    """Return the records of requests that have not been handed to any instance."""
+    records: Any = np.zeros(len(requests), dtype=REQUEST)
+    records["prompt"] = requests.prompt_tokens
+    records["output"] = output_tokens
+    records["exit"] = STAY
+    for name in ("instance", "left", "right", "admitted_ps", "first_token_ps", "ended_ps"):
+        records[name] = NOTHING
+    return records
+
+
+def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
+    """Return idle instances, their step-time tables (one row per kind) and the lists of running requests."""
+    records: Any = np.zeros(len(cluster), dtype=INSTANCE)
+    widest = int(cluster.max_batch.max())
+    kinds: dict[Any, int] = {}
+    for i, instance in enumerate(cluster):
+        records[i]["table"] = kinds.setdefault(instance.step_time, len(kinds))
+        records[i]["kv_ps"] = instance.step_time.ps_per_kv_token
+        records[i]["prefill_ps"] = instance.step_time.ps_per_prefill_token
+        records[i]["budget"] = instance.max_batched_tokens
+    records["max_batch"] = cluster.max_batch
+    records["blocks"] = cluster.kv_blocks
+    records["root"] = NOTHING
+    records["span_end"] = NEVER
+    tables = np.array([step_time.table_ps(widest) for step_time in kinds])
+    return records, tables, np.zeros((len(cluster), widest), dtype=np.int64)

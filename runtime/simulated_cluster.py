@@ -1,0 +1,303 @@
+"""The simulated cluster: an `Engine` in virtual time that skips from event to event."""
+
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from makespan.runtime.compiled import compiled
+from makespan.runtime.engine import Ended, Timeline
+from makespan.runtime.engine_state import (
+    LEAVE,
+    NEVER,
+    NOTHING,
+    SPAN,
+    Records,
+    instance_records,
+    request_records,
+)
+from makespan.runtime.spans import begin, finish, put_in, shorten, take_out
+from makespan.runtime.waiting_heap import remove
+from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
+from makespan.schedulers.requests import Requests
+from makespan.schedulers.step_time import PICOSECONDS
+from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE, QUEUED, RUNNING
+
+
+def check_fits(requests: Requests, output_tokens: IntArray, cluster: Cluster) -> None:
+    """Refuse a workload with a request that some instance could never hold.
+
+    The last token of a request never takes KV, so a request needs prompt + output - 1 tokens of it.
+    """
+    needed = requests.prompt_tokens + output_tokens - 1
+    row, smallest = int(needed.argmax()), int(cluster.kv_blocks.min()) * BLOCK_TOKENS
+    if needed[row] > smallest:
+        raise ValueError(
+            f"a request must fit the KV capacity of every instance ({smallest:,} tokens in whole blocks), "
+            f"got {needed[row]:,} tokens for request {row}"
+        )
+
+
+class SimulatedCluster:
+    """Instances with the scheduling rules of vLLM V1 and a step-time model, advanced in jumps.
+
+    Parameters
+    ----------
+    cluster
+        The instances.
+    requests
+        What may be started on them.
+    output_tokens
+        When each request ends. Only the engine and a bound need to know. Shape (n,).
+    keep_spans
+        Whether to record every span for `spans`.
+    """
+
+    def __init__(self, cluster: Cluster, requests: Requests, output_tokens: IntArray, *, keep_spans: bool = False) -> None:
+        check_fits(requests, output_tokens, cluster)
+        self.cluster = cluster
+        self._requests = request_records(requests, output_tokens)
+        self._instances, self._tables, self._running = instance_records(cluster)
+        self._clock = np.zeros(1, dtype=np.int64)
+        self._now = 0.0
+        self._counter = 0
+        self._dropped: list[int] = []
+        self._ended = np.empty(len(requests), dtype=np.int64)
+        self._moved = np.empty(int(cluster.max_batch.max()), dtype=np.int64)
+        self._spans: Any = np.zeros(4096 if keep_spans else 0, dtype=SPAN)
+        self._span_count = np.zeros(1, dtype=np.int64)
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._now
+
+    @property
+    def running(self) -> IntArray:
+        """Requests in the batch of each instance."""
+        return self._column(self._instances, "running")
+
+    @property
+    def queued(self) -> IntArray:
+        """Requests waiting inside each instance."""
+        return self._column(self._instances, "queued")
+
+    @property
+    def kv_blocks_used(self) -> IntArray:
+        """KV blocks in use when the present span of each instance began."""
+        return self._column(self._instances, "used_blocks")
+
+    @property
+    def generated(self) -> IntArray:
+        """Tokens each request had generated when the present span of its instance began."""
+        return self._column(self._requests, "generated")
+
+    @property
+    def state(self) -> IntArray:
+        """State of each request, as in `View`."""
+        return self._column(self._requests, "state")
+
+    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
+        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
+        if not (self._requests["state"][rows] == OUTSIDE).all():
+            raise ValueError("a request must be started once, got one that is already inside an instance")
+        self._counter = _start(
+            self._requests,
+            self._instances,
+            self._tables,
+            rows,
+            instances,
+            keys,
+            self._counter,
+            int(self._clock[0]),
+        )
+
+    def move(self, rows: IntArray, instances: IntArray) -> None:
+        """Take requests to other instances; running ones leave at the next boundary between steps."""
+        _send(self._requests, self._instances, self._tables, rows, instances, int(self._clock[0]))
+
+    def abort(self, rows: IntArray) -> None:
+        """End requests: running ones at the next boundary between steps, others at once; `wait` reports them."""
+        state = self._requests["state"][rows]
+        inside = rows[state == RUNNING]
+        _send(
+            self._requests,
+            self._instances,
+            self._tables,
+            inside,
+            np.full(len(inside), LEAVE),
+            int(self._clock[0]),
+        )
+        for row in rows[state <= QUEUED]:
+            _drop(self._requests, self._instances, row, int(self._clock[0]))
+            self._dropped.append(int(row))
+
+    def wait(self, until: float = inf) -> Ended:
+        """Advance to the next moment at which some request ends, but not beyond `until`."""
+        if self._dropped:
+            rows, self._dropped = np.array(self._dropped, dtype=np.int64), []
+            return self._report(rows)
+        limit = NEVER if until == inf else round(until * PICOSECONDS)
+        while True:
+            found, full = _advance(
+                self._requests,
+                self._instances,
+                self._running,
+                self._tables,
+                self._clock,
+                limit,
+                self._ended,
+                self._moved,
+                self._spans,
+                self._span_count,
+            )
+            if not full:
+                break
+            self._spans = np.concatenate([self._spans, np.zeros_like(self._spans)])
+        self._now = until if int(self._clock[0]) == limit else int(self._clock[0]) / PICOSECONDS
+        return self._report(self._ended[:found].copy())
+
+    def _report(self, rows: IntArray) -> Ended:
+        return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows])
+
+    def spans(self) -> Records:
+        """Return the recorded spans in the order in which they ended."""
+        recorded: Records = self._spans[: int(self._span_count[0])]
+        return recorded
+
+    def timeline(self) -> Timeline:
+        """Return what has happened to every request and instance."""
+        return timeline_of(self._requests, self._instances)
+
+    @staticmethod
+    def _column(records: Any, name: str) -> IntArray:
+        column: IntArray = records[name]
+        return column
+
+
+def timeline_of(requests: Any, instances: Any) -> Timeline:
+    """Return the timeline that the records of a simulation hold."""
+
+    def seconds(column: IntArray) -> FloatArray:
+        return np.where(column == NOTHING, np.nan, column / PICOSECONDS)
+
+    return Timeline(
+        instance=requests["instance"].copy(),
+        admitted=seconds(requests["admitted_ps"]),
+        first_token=seconds(requests["first_token_ps"]),
+        ended=seconds(requests["ended_ps"]),
+        finished=requests["state"] == FINISHED,
+        generated=requests["generated"].copy(),
+        preemptions=requests["preemptions"].copy(),
+        recomputed=requests["recomputed"].copy(),
+        prefill_s=instances["prefill_spent_ps"] / PICOSECONDS,
+        decode_s=instances["decode_ps"] / PICOSECONDS,
+        recompute_s=instances["recompute_ps"] / PICOSECONDS,
+        batch_s=instances["batch_ps"] / PICOSECONDS,
+        steps=instances["steps"].copy(),
+        peak_batch=instances["peak_batch"].copy(),
+        peak_blocks=instances["peak_blocks"].copy(),
+    )
+
+
+@compiled
+def _start(
+    requests: Records,
+    instances: Records,
+    tables: IntArray,
+    rows: IntArray,
+    where: IntArray,
+    keys: FloatArray,
+    counter: int,
+    now: int,
+) -> int:
+    for k in range(len(rows)):
+        requests[rows[k]].key = keys[k]
+        requests[rows[k]].counter = counter
+        counter += 1
+        put_in(requests, instances, tables, where[k], rows[k], now)
+    return counter
+
+
+@compiled
+def _send(requests: Records, instances: Records, tables: IntArray, rows: IntArray, exits: IntArray, now: int) -> None:
+    """Let running requests leave when their span ends, and take waiting ones elsewhere at once."""
+    for k in range(len(rows)):
+        row = rows[k]
+        i = requests[row].instance
+        if requests[row].state == RUNNING:
+            requests[row].exit = exits[k]
+            shorten(instances, tables, i, now)
+        elif requests[row].state == QUEUED:
+            instances[i].root = remove(requests, instances[i].root, row)
+            instances[i].queued -= 1
+            put_in(requests, instances, tables, exits[k], row, now)
+
+
+@compiled
+def _drop(requests: Records, instances: Records, row: int, now: int) -> None:
+    """Abort a request that is not running."""
+    if requests[row].state == QUEUED:
+        i = requests[row].instance
+        instances[i].root = remove(requests, instances[i].root, row)
+        instances[i].queued -= 1
+    requests[row].state = ABORTED
+    requests[row].ended_ps = now
+
+
+@compiled
+def _advance(
+    requests: Records,
+    instances: Records,
+    running: IntArray,
+    tables: IntArray,
+    clock: IntArray,
+    limit: int,
+    ended: IntArray,
+    moved: IntArray,
+    spans: Records,
+    span_count: IntArray,
+) -> tuple[int, bool]:
+    """Run until requests end or `limit` is reached; returns how many ended and whether `spans` must grow first."""
+    if limit <= clock[0]:
+        return 0, False
+    while True:
+        if len(spans) > 0 and span_count[0] + len(instances) > len(spans):
+            return 0, True
+        next_end = NEVER
+        for i in range(len(instances)):
+            if instances[i].span_end == NEVER:
+                begin(requests, instances, running, tables, i, clock[0])
+            next_end = min(next_end, instances[i].span_end)
+        if next_end > limit or next_end == NEVER:
+            if limit != NEVER:
+                clock[0] = limit
+            return 0, False
+        clock[0] = next_end
+        found = 0
+        for i in range(len(instances)):
+            if instances[i].span_end != next_end:
+                continue
+            if len(spans) > 0:
+                _record(instances, spans, span_count, i)
+            found, leaving = finish(requests, instances, running, i, ended, found, moved)
+            for k in range(leaving):
+                target = take_out(requests, moved[k])
+                requests[moved[k]].preemptions += 1
+                put_in(requests, instances, tables, target, moved[k], next_end)
+        if found > 0 or next_end == limit:
+            return found, False
+
+
+@compiled
+def _record(instances: Records, spans: Records, span_count: IntArray, i: int) -> None:
+    span = spans[span_count[0]]
+    span.instance = i
+    span.start_ps = instances[i].span_start
+    span.end_ps = instances[i].span_end
+    span.batch = instances[i].span_batch
+    span.steps = instances[i].span_steps
+    span.prefill = instances[i].span_prefill
+    span.recompute = instances[i].span_recompute
+    span_count[0] += 1

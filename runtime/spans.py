@@ -1,0 +1,229 @@
+"""Spans: stretches of steps that an instance makes with one batch, taken in one jump.
+
+A span is either one scheduled step with prefill, admission or preemption in it, or as many pure decode steps as pass
+before something can change: a request ends, blocks run out, or somebody interrupts. Within a pure decode span nothing can be
+admitted, since slots and blocks only become fewer, so jumping over its steps changes nothing. Times are whole
+picoseconds, so the closed sum of a span equals the sum of its steps exactly.
+"""
+
+import numpy as np
+
+from makespan.runtime.compiled import compiled
+from makespan.runtime.engine_state import LEAVE, NEVER, NOTHING, STAY, Records
+from makespan.runtime.vllm_step import blocks_of, enqueue, head_fits, schedule_step
+from makespan.schedulers.types import IntArray
+from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE
+
+
+@compiled
+def begin(requests: Records, instances: Records, running: IntArray, tables: IntArray, i: int, now: int) -> None:
+    """Start the next span of instance `i`, if it has anything to do."""
+    instance = instances[i]
+    if instance.running == 0 and instance.queued == 0:
+        return
+    instance.span_start = now
+    steps = 0
+    if not head_fits(requests, instances, i):
+        steps = _decode_steps(requests, instances, running, i)
+    instance.span_decodes_only = 1 if steps > 0 else 0
+    instance.span_steps = max(steps, 1)
+    # A step in which the first request preempted itself schedules nothing and takes no time.
+    while steps == 0 and not schedule_step(requests, instances, running, i, now):
+        pass
+    batch = 0
+    kv = 0
+    decodes = 0
+    prefill = 0
+    recompute = 0
+    for k in range(instance.running):
+        request = requests[running[i, k]]
+        if steps > 0:
+            request.chunk = 1
+        if request.chunk == 0:
+            continue
+        batch += 1
+        kv += request.computed + request.chunk
+        if request.generated > 0 and request.computed + 1 == request.prompt + request.generated:
+            decodes += 1
+        else:
+            redone = max(0, min(request.computed + request.chunk, request.reached) - request.computed)
+            request.recomputed += redone
+            recompute += redone
+            prefill += request.chunk - redone
+    instance.span_batch = batch
+    instance.peak_batch = max(instance.peak_batch, instance.running)
+    instance.peak_blocks = max(instance.peak_blocks, instance.used_blocks)
+    instance.span_kv = kv
+    instance.span_prefill = prefill
+    instance.span_recompute = recompute
+    instance.span_end = now + duration(instances, tables, i, instance.span_steps)
+    _account(instances, tables, i, decodes)
+
+
+@compiled
+def duration(instances: Records, tables: IntArray, i: int, steps: int) -> int:
+    """Return picoseconds of the first `steps` steps of the present span."""
+    instance = instances[i]
+    kv = instance.span_kv * steps + instance.span_batch * (steps * (steps - 1) // 2)
+    prefill = instance.span_prefill + instance.span_recompute
+    return int(steps * tables[instance.table, instance.span_batch] + instance.kv_ps * kv + instance.prefill_ps * prefill)
+
+
+@compiled
+def shorten(instances: Records, tables: IntArray, i: int, now: int) -> None:
+    """End the present span of instance `i` at the first boundary between steps that is not before `now`."""
+    instance = instances[i]
+    if instance.span_end == NEVER or instance.span_steps == 1 or instance.span_end <= now:
+        return
+    few = 0
+    enough = instance.span_steps
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if instance.span_start + duration(instances, tables, i, middle) >= now:
+            enough = middle
+        else:
+            few = middle
+    cut = instance.span_end - instance.span_start - duration(instances, tables, i, enough)
+    instance.decode_ps -= cut
+    instance.batch_ps -= cut * instance.span_batch
+    instance.steps -= instance.span_steps - enough
+    instance.span_steps = enough
+    instance.span_end -= cut
+
+
+@compiled
+def finish(
+    requests: Records,
+    instances: Records,
+    running: IntArray,
+    i: int,
+    ended: IntArray,
+    found: int,
+    moved: IntArray,
+) -> tuple[int, int]:
+    """End the span of instance `i` that has just run.
+
+    Rows that finished or were aborted are written to `ended` from position `found` on, rows that leave for another
+    instance to `moved`. Returns the new `found` and how many rows move.
+    """
+    instance = instances[i]
+    now = instance.span_end
+    kept = 0
+    leaving = 0
+    for k in range(instance.running):
+        _book(requests, instances, i, running[i, k])
+    instance.peak_blocks = max(instance.peak_blocks, instance.used_blocks)
+    for k in range(instance.running):
+        row = running[i, k]
+        request = requests[row]
+        if request.generated < request.output and request.exit == STAY:
+            running[i, kept] = row
+            kept += 1
+            continue
+        instance.used_blocks -= blocks_of(request.computed)
+        if request.generated < request.output and request.exit != LEAVE:
+            moved[leaving] = row
+            leaving += 1
+            continue
+        request.state = FINISHED if request.generated == request.output else ABORTED
+        request.ended_ps = now
+        ended[found] = row
+        found += 1
+    instance.running = kept
+    instance.span_end = NEVER
+    instance.span_steps = 0
+    return found, leaving
+
+
+@compiled
+def _book(requests: Records, instances: Records, i: int, row: int) -> None:
+    """Add to a running request what the span of its instance has computed and generated."""
+    instance = instances[i]
+    request = requests[row]
+    if request.chunk == 0:
+        return
+    if instance.span_decodes_only:
+        steps = instance.span_steps
+        instance.used_blocks += blocks_of(request.computed + steps) - blocks_of(request.computed)
+        request.computed += steps
+        request.generated += steps
+    else:
+        request.computed += request.chunk
+        if request.computed == request.prompt + request.generated:
+            request.generated += 1
+            if request.generated == 1:
+                request.first_token_ps = instance.span_end
+    request.reached = max(request.reached, request.computed)
+    request.chunk = 0
+
+
+@compiled
+def take_out(requests: Records, row: int) -> int:
+    """Make request `row`, just removed from its instance, one that is nowhere; return where it is bound."""
+    target = requests[row].exit
+    requests[row].exit = STAY
+    requests[row].state = OUTSIDE
+    requests[row].instance = NOTHING
+    requests[row].computed = 0
+    return int(target)
+
+
+@compiled
+def put_in(requests: Records, instances: Records, tables: IntArray, i: int, row: int, now: int) -> None:
+    """Hand request `row` to instance `i`; a span that could admit it ends at its next step."""
+    enqueue(requests, instances, i, row)
+    if instances[i].running < instances[i].max_batch:
+        shorten(instances, tables, i, now)
+
+
+@compiled
+def _decode_steps(requests: Records, instances: Records, running: IntArray, i: int) -> int:
+    """Return how many pure decode steps can pass before anything changes; 0 when the next one needs scheduling."""
+    instance = instances[i]
+    if instance.running == 0 or instance.running > instance.budget:
+        return 0
+    steps = np.int64(NEVER)
+    for k in range(instance.running):
+        request = requests[running[i, k]]
+        if request.generated == 0 or request.computed + 1 != request.prompt + request.generated:
+            return 0
+        steps = min(steps, request.output - request.generated)
+    if _blocks_after(requests, running, i, instance.running, steps) <= instance.blocks:
+        return int(steps)
+    few = np.int64(0)
+    many = steps
+    while many - few > 1:
+        middle = (few + many) // 2
+        if _blocks_after(requests, running, i, instance.running, middle) <= instance.blocks:
+            few = middle
+        else:
+            many = middle
+    return int(few)
+
+
+@compiled
+def _blocks_after(requests: Records, running: IntArray, i: int, count: int, steps: int) -> int:
+    total = 0
+    for k in range(count):
+        total += blocks_of(requests[running[i, k]].computed + steps)
+    return total
+
+
+@compiled
+def _account(instances: Records, tables: IntArray, i: int, decodes: int) -> None:
+    """Book where the time of the span goes: prefill tokens, recomputed ones, and the rest to whom the step is for."""
+    instance = instances[i]
+    length = instance.span_end - instance.span_start
+    prefill = instance.prefill_ps * instance.span_prefill
+    recompute = instance.prefill_ps * instance.span_recompute
+    shared = length - prefill - recompute
+    if decodes > 0:
+        instance.decode_ps += shared
+    elif instance.span_prefill > 0:
+        prefill += shared
+    else:
+        recompute += shared
+    instance.prefill_spent_ps += prefill
+    instance.recompute_ps += recompute
+    instance.steps += instance.span_steps
+    instance.batch_ps += length * instance.span_batch

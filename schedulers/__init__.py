@@ -1,0 +1,1 @@
+"""Pure scheduling decisions for LLM rollouts: plain data in, plain data out, numpy only."""

@@ -1,0 +1,114 @@
+"""Where requests run: generation engine replicas and the cluster they form."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from makespan.schedulers.step_time import StepTime
+from makespan.schedulers.types import IntArray
+
+BLOCK_TOKENS = 16
+"""Tokens of one KV block, as in vLLM on CUDA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One generation engine replica.
+
+    Parameters
+    ----------
+    step_time
+        How long its steps take.
+    kv_capacity_tokens
+        Tokens of KV it can hold; whole blocks of 16 count.
+    max_batch
+        Most requests running at once (vLLM's ``max_num_seqs``).
+    max_batched_tokens
+        Most tokens computed in one step (vLLM's ``max_num_batched_tokens``), at least `max_batch`.
+    price_per_hour
+        Cost of keeping it, in any currency.
+    site
+        Where it stands; empty when there is only one place.
+    sequence
+        The counter that breaks ties between instances; distinct within a cluster.
+    """
+
+    step_time: StepTime
+    kv_capacity_tokens: int
+    max_batch: int = 256
+    max_batched_tokens: int = 8192
+    price_per_hour: float = 0.0
+    site: str = ""
+    sequence: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kv_capacity_tokens < BLOCK_TOKENS:
+            raise ValueError(f"KV capacity must be at least one block of 16 tokens, got {self.kv_capacity_tokens}")
+        if self.max_batch < 1:
+            raise ValueError(f"the batch limit must be at least 1, got {self.max_batch}")
+        if self.max_batched_tokens < self.max_batch:
+            raise ValueError(
+                f"the token budget of a step must be at least the batch limit {self.max_batch}, "
+                f"got {self.max_batched_tokens}"
+            )
+        if not self.price_per_hour >= 0:
+            raise ValueError(f"a price must not be negative, got {self.price_per_hour}")
+
+    @property
+    def kv_blocks(self) -> int:
+        """Whole KV blocks it can hold."""
+        return self.kv_capacity_tokens // BLOCK_TOKENS
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """The instances that one dispatcher serves."""
+
+    instances: tuple[Instance, ...] = field()
+
+    def __post_init__(self) -> None:
+        if not self.instances:
+            raise ValueError("a cluster needs at least one instance, got 0")
+        if len({i.sequence for i in self.instances}) != len(self.instances):
+            raise ValueError("instance sequence numbers must be distinct, got a repeated one")
+
+    @classmethod
+    def uniform(cls, instance: Instance, count: int) -> Self:
+        """Return `count` copies of `instance`, numbered from 0."""
+        if count < 1:
+            raise ValueError(f"a cluster needs at least one instance, got {count}")
+        return cls(tuple(replace(instance, sequence=i) for i in range(count)))
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self.instances)
+
+    @cached_property
+    def max_batch(self) -> IntArray:
+        """Batch limit of each instance, shape (N,)."""
+        return np.array([i.max_batch for i in self.instances], dtype=np.int64)
+
+    @cached_property
+    def kv_blocks(self) -> IntArray:
+        """KV blocks of each instance, shape (N,)."""
+        return np.array([i.kv_blocks for i in self.instances], dtype=np.int64)
+
+    @cached_property
+    def sequence(self) -> IntArray:
+        """Tie-break counter of each instance, shape (N,)."""
+        return np.array([i.sequence for i in self.instances], dtype=np.int64)
+
+    @cached_property
+    def by_sequence(self) -> IntArray:
+        """Instance indices in the order of their counters, shape (N,)."""
+        return np.argsort(self.sequence)
+
+    @property
+    def slots(self) -> int:
+        """Batch slots of the whole cluster."""
+        return int(self.max_batch.sum())

@@ -1,0 +1,174 @@
+"""A placement that is proven best in a linear model of the instances, by OR-Tools CP-SAT.
+
+Model. With a supporting line ``alpha + beta * b`` of the step-time table (see `bounds`), an instance that is given the
+set A of requests, none of which leaves it, is busy for at least
+
+    alpha * steps + sum_{j in A} w_j,    steps >= L_j for j in A,    batch_limit * steps >= sum_{j in A} L_j,
+
+where w_j is the time that j adds to the steps it is in (batch, KV and prefill terms). CP-SAT minimises the largest of
+these over instances. With batch limit 1 and constant step time this is P || Cmax itself; otherwise it is a
+relaxation, so its bound holds for every schedule that keeps requests where they start.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from makespan.schedulers.bounds import supporting_lines
+from makespan.schedulers.instances import Cluster
+from makespan.schedulers.placements import LeastTokens, RoundRobin
+from makespan.schedulers.skew_aware import SkewAware
+from makespan.schedulers.step_time import PICOSECONDS
+from makespan.schedulers.types import IntArray
+from makespan.schedulers.view import View
+
+Status = Literal["optimal", "feasible"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """What the solver found.
+
+    Parameters
+    ----------
+    instance
+        The instance of each request, shape (n,).
+    status
+        ``"optimal"`` when proven, ``"feasible"`` when the time ran out first.
+    objective_s, bound_s
+        Makespan in the model, and what is proven to be unbeatable in it. Seconds.
+    """
+
+    instance: IntArray
+    status: Status
+    objective_s: float
+    bound_s: float
+
+    @property
+    def gap(self) -> float:
+        """Objective over bound."""
+        return self.objective_s / self.bound_s
+
+
+@dataclass(frozen=True, slots=True)
+class Optimal:
+    """Place by CP-SAT, starting from the best of the heuristics; all requests must be known at the start.
+
+    Parameters
+    ----------
+    time_limit_s
+        Deterministic solver time, so that the same seed gives the same plan on any machine; about as many seconds.
+    seed
+        Of the search.
+    """
+
+    time_limit_s: float = 30.0
+    seed: int = 0
+    places_at_once: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.time_limit_s > 0:
+            raise ValueError(f"the solver's time limit must be positive, got {self.time_limit_s}")
+
+    def place(self, view: View, rows: IntArray) -> IntArray:
+        """Return the placement of the best solution found."""
+        return self.solve(view, rows).instance
+
+    def solve(self, view: View, rows: IntArray) -> Solution:
+        """Return the best solution found for `rows`, with its status, objective and bound."""
+        if len(rows) != len(view.requests):
+            raise ValueError(
+                f"optimal plans a whole stage at once, so all requests must arrive at 0, got {len(rows)} of "
+                f"{len(view.requests)}"
+            )
+        model = _LinearModel.of(view, rows)
+        hints = [part.place(view, rows) for part in (LeastTokens(), SkewAware(), RoundRobin())]
+        start = min(hints, key=lambda instance: int(model.loads(instance).max()))
+        return model.solve(start, self.time_limit_s, self.seed)
+
+
+def _tight_line(table_ps: IntArray, batch: int) -> tuple[int, int]:
+    """Return the supporting line that is highest at `batch`, in whole picoseconds (rounded down)."""
+    alpha, beta = max(supporting_lines(table_ps), key=lambda line: line[0] + line[1] * batch)
+    return int(alpha), int(beta)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LinearModel:
+    """The coefficients of the model; the line of each instance is tight at the batch it will run."""
+
+    cluster: Cluster
+    lengths: IntArray
+    weights: IntArray  # picoseconds, shape (instances, requests)
+    alpha: IntArray  # picoseconds per step, shape (instances,)
+
+    @classmethod
+    def of(cls, view: View, rows: IntArray) -> "_LinearModel":
+        lengths = np.maximum(np.rint(view.estimates.point[rows]), 1).astype(np.int64)
+        prompts = view.requests.prompt_tokens[rows]
+        kv = lengths * prompts + lengths * (lengths - 1) // 2
+        share = -(-len(rows) // len(view.cluster))
+        alpha, weights = [], []
+        for instance in view.cluster:
+            line = _tight_line(instance.step_time.table_ps(instance.max_batch), min(share, instance.max_batch))
+            alpha.append(line[0])
+            weights.append(
+                line[1] * lengths
+                + instance.step_time.ps_per_kv_token * kv
+                + instance.step_time.ps_per_prefill_token * prompts
+            )
+        return cls(view.cluster, lengths, np.array(weights), np.array(alpha))
+
+    def loads(self, instance: IntArray) -> IntArray:
+        """Return the model's busy time of every instance for a placement, in picoseconds."""
+        loads = np.zeros(len(self.cluster), dtype=np.int64)
+        for i, limit in enumerate(self.cluster.max_batch.tolist()):
+            mine = np.flatnonzero(instance == i)
+            if len(mine):
+                steps = max(int(self.lengths[mine].max()), -(-int(self.lengths[mine].sum()) // limit))
+                loads[i] = self.alpha[i] * steps + self.weights[i, mine].sum()
+        return loads
+
+    def solve(self, start: IntArray, time_limit_s: float, seed: int) -> Solution:
+        """Minimise the largest load from the placement `start`."""
+        from ortools.sat.python import cp_model
+
+        # CP-SAT wants coefficients whose sums stay far below 2**63; ticks are as fine as that allows.
+        tick = max(1, int(self.loads(start).max()) >> 40)
+        model = cp_model.CpModel()
+        most = int(self.loads(start).max()) // tick + 1
+        makespan = model.new_int_var(0, most, "makespan")
+        count = len(self.lengths)
+        on = [[model.new_bool_var(f"r{j}_i{i}") for i in range(len(self.cluster))] for j in range(count)]
+        for j in range(count):
+            model.add_exactly_one(on[j])
+        for i, limit in enumerate(self.cluster.max_batch.tolist()):
+            steps = model.new_int_var(0, int(self.lengths.sum()), f"steps_{i}")
+            for j in range(count):
+                model.add(steps >= int(self.lengths[j])).only_enforce_if(on[j][i])
+            model.add(limit * steps >= sum(int(self.lengths[j]) * on[j][i] for j in range(count)))
+            work = sum(int(self.weights[i, j] // tick) * on[j][i] for j in range(count))
+            model.add(makespan >= int(self.alpha[i] // tick) * steps + work)
+        for j in range(count):
+            for i in range(len(self.cluster)):
+                model.add_hint(on[j][i], int(start[j]) == i)
+        model.minimize(makespan)
+        solver = cp_model.CpSolver()
+        solver.parameters.max_deterministic_time = time_limit_s
+        solver.parameters.random_seed = seed
+        # Interleaved workers share one thread of time in a fixed order: parallel ideas, reproducible answers.
+        solver.parameters.num_workers = 8
+        solver.parameters.interleave_search = True
+        status = solver.solve(model)
+        bound = solver.best_objective_bound * tick / PICOSECONDS
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return Solution(start, "feasible", float(self.loads(start).max()) / PICOSECONDS, bound)
+        found = np.array([next(i for i, x in enumerate(row) if solver.boolean_value(x)) for row in on])
+        best = min((start, found), key=lambda instance: int(self.loads(instance).max()))
+        return Solution(
+            best.astype(np.int64),
+            "optimal" if status == cp_model.OPTIMAL else "feasible",
+            float(self.loads(best).max()) / PICOSECONDS,
+            bound,
+        )

@@ -1,0 +1,73 @@
+"""The five parts of a policy, each one question and one method.
+
+A part is pure: plain data in, plain data out; no clock, no input or output, randomness only from a seed it was given.
+Ties are broken by `Requests.sequence` and `Instance.sequence`, never by position.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.view import View
+
+HOLD = -1
+"""Placement's answer for a request that stays with the dispatcher."""
+
+
+class Order(Protocol):
+    """Which waiting request next?"""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return one key for each of `rows`; smaller keys go first, shape (len(rows),)."""
+        ...
+
+
+class Placement(Protocol):
+    """On which instance?"""
+
+    def place(self, view: View, rows: IntArray) -> IntArray:
+        """Return the instance of each of `rows`, which come in order, or `HOLD`.
+
+        The answer may be shorter than `rows`: what it does not reach is held.
+        """
+        ...
+
+
+class Admission(Protocol):
+    """May it start now?"""
+
+    def admit(self, view: View, instance: int, rows: IntArray) -> int:
+        """Return how many of `rows`, placed on `instance` and in order, may be handed to it now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moves:
+    """Requests to take elsewhere: `rows[k]` goes to `instances[k]`, and what it generated is kept."""
+
+    rows: IntArray
+    instances: IntArray
+
+    @classmethod
+    def none(cls) -> "Moves":
+        """Return the empty list of moves."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing, nothing)
+
+
+class Rebalance(Protocol):
+    """Should a running or waiting request move?"""
+
+    def move(self, view: View) -> Moves:
+        """Return the moves to make now."""
+        ...
+
+
+class Issue(Protocol):
+    """How many, and what of the unfinished?"""
+
+    def abort(self, view: View) -> IntArray:
+        """Return the rows to abort now; what they generated is wasted."""
+        ...

@@ -1,0 +1,59 @@
+"""A policy is a choice of the five parts."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from makespan.schedulers.admissions import EngineAdmits
+from makespan.schedulers.issues import KeepAll
+from makespan.schedulers.orders import ByArrival
+from makespan.schedulers.parts import Admission, Issue, Order, Placement, Rebalance
+from makespan.schedulers.placements import RoundRobin
+from makespan.schedulers.rebalances import Stay
+from makespan.schedulers.types import IntArray
+from makespan.schedulers.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Order, placement, admission, rebalance and issue; the defaults are those of a plain engine pool.
+
+    Parameters
+    ----------
+    order, placement, admission, rebalance, issue
+        The parts.
+    information
+        Names of the information sources it is meant for; empty when it uses none.
+    source
+        Where it was published or which system does this.
+    """
+
+    order: Order = field(default_factory=ByArrival)
+    placement: Placement = field(default_factory=RoundRobin)
+    admission: Admission = field(default_factory=EngineAdmits)
+    rebalance: Rebalance = field(default_factory=Stay)
+    issue: Issue = field(default_factory=KeepAll)
+    information: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def decides_once(self) -> bool:
+        """Whether everything is settled when a request arrives, so that instances can be simulated apart."""
+        return (
+            bool(getattr(self.placement, "places_at_once", False))
+            and isinstance(self.admission, EngineAdmits)
+            and isinstance(self.rebalance, Stay)
+            and isinstance(self.issue, KeepAll)
+        )
+
+    @property
+    def work_conserving(self) -> bool:
+        """Whether it claims that no instance idles while it could admit work that waits anywhere (law L5)."""
+        return bool(getattr(self.placement, "work_conserving", False)) and isinstance(self.admission, EngineAdmits)
+
+    def ordered(self, view: View, rows: IntArray) -> IntArray:
+        """Return `rows` in the order in which they should start; ties go by sequence."""
+        keys = self.order.keys(view, rows)
+        if keys.shape != rows.shape or np.isnan(keys).any():
+            raise ValueError(f"an order must return a number for each of {len(rows)} rows, got {keys[:5]}")
+        return rows[np.lexsort((view.requests.sequence[rows], keys))]

@@ -1,0 +1,98 @@
+"""Names to things, through entry points: listed without importing, loaded one at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from makespan.schedulers.policy import Policy
+
+POLICIES = "makespan.policies"
+INFORMATION = "makespan.information"
+WORKLOADS = "makespan.workloads"
+
+
+class UnknownName(LookupError):
+    """A name that nothing is registered under."""
+
+
+class BrokenPlugin(RuntimeError):
+    """A registered thing that cannot be had: its import fails, it is registered twice, it is no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The entry points of one group.
+
+    Parameters
+    ----------
+    group
+        Entry-point group, for example ``makespan.policies``.
+    noun
+        What its members are called in messages.
+    """
+
+    group: str
+    noun: str
+
+    def names(self) -> list[str]:
+        """Return the registered names in alphabetical order, importing nothing."""
+        return sorted({point.name for point in self._points()})
+
+    def load(self, name: str) -> Any:
+        """Import and return what is registered under `name`.
+
+        Raises
+        ------
+        UnknownName
+            With the known names and the nearest one.
+        BrokenPlugin
+            When two distributions register the name, or its import fails.
+        """
+        found = [point for point in self._points() if point.name == name]
+        if not found:
+            raise UnknownName(self._unknown(name))
+        if len({point.value for point in found}) > 1 or len({_distribution(p) for p in found}) > 1:
+            owners = " and ".join(sorted(f"{_distribution(p)} ({p.value})" for p in found))
+            raise BrokenPlugin(f"a {self.noun} name must be registered once, got {name!r} from {owners}")
+        try:
+            return found[0].load()
+        except Exception as error:
+            raise BrokenPlugin(
+                f"{self.noun} {name!r} of {_distribution(found[0])} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
+
+    def _points(self) -> Iterator[EntryPoint]:
+        yield from entry_points(group=self.group)
+
+    def _unknown(self, name: str) -> str:
+        known = self.names()
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"unknown {self.noun} {name!r}{hint or '.'} Known: {', '.join(known) or 'none'}"
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unknown distribution"
+
+
+policies = Registry(POLICIES, "policy")
+information = Registry(INFORMATION, "information source")
+workloads = Registry(WORKLOADS, "workload")
+
+
+def load_policy(name: str) -> Policy:
+    """Return the policy registered under `name`: a `Policy`, or a callable without arguments that makes one."""
+    thing = policies.load(name)
+    if isinstance(thing, Policy):
+        return thing
+    if not callable(thing):
+        raise BrokenPlugin(f"a policy must be a Policy or make one, got {type(thing).__name__} for {name!r}")
+    try:
+        made = thing()
+    except Exception as error:
+        raise BrokenPlugin(f"policy {name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Policy):
+        raise BrokenPlugin(f"a policy must be a Policy or make one, got {type(made).__name__} from {name!r}")
+    return made

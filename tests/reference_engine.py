@@ -1,0 +1,116 @@
+"""A slow engine that makes one step after the other, written apart from the fast one and as plainly as possible.
+
+It repeats vLLM V1's scheduler on Python lists; tests hold the event-skipping engine against it.
+"""
+
+from dataclasses import dataclass, field
+
+from makespan.schedulers.instances import Instance
+
+BLOCK = 16
+
+
+@dataclass
+class Job:
+    """One request as the reference sees it."""
+
+    row: int
+    prompt: int
+    output: int
+    key: float
+    turn: int
+    arrival_ps: int
+    generated: int = 0
+    computed: int = 0
+    scheduled: int = 0
+    preemptions: int = 0
+    ended_ps: int = -1
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        return (self.key, self.turn)
+
+    @property
+    def pending(self) -> int:
+        return self.prompt + self.generated - self.computed
+
+
+def blocks(tokens: int) -> int:
+    return (tokens + BLOCK - 1) // BLOCK
+
+
+@dataclass
+class ReferenceInstance:
+    """Runs jobs that arrive over time on one instance, step by step."""
+
+    instance: Instance
+    jobs: list[Job]
+    running: list[Job] = field(default_factory=list)
+    waiting: list[Job] = field(default_factory=list)
+    now_ps: int = 0
+    peak_blocks: int = 0
+
+    def used(self) -> int:
+        return sum(blocks(job.computed + job.scheduled) for job in self.running)
+
+    def free(self) -> int:
+        return self.instance.kv_blocks - self.used()
+
+    def run(self) -> None:
+        table = self.instance.step_time.table_ps(self.instance.max_batch)
+        future = sorted(self.jobs, key=lambda job: (job.arrival_ps, job.turn))
+        while future or self.waiting or self.running:
+            if not self.waiting and not self.running:
+                self.now_ps = max(self.now_ps, future[0].arrival_ps)
+            while future and future[0].arrival_ps <= self.now_ps:
+                self.waiting.append(future.pop(0))
+            if not self.schedule():
+                continue
+            batch = [job for job in self.running if job.scheduled]
+            kv = sum(job.computed + job.scheduled for job in batch)
+            prefill = sum(job.scheduled for job in batch if job.generated == 0 or job.pending > 1)
+            step = self.instance.step_time
+            self.now_ps += int(table[len(batch)]) + step.ps_per_kv_token * kv + step.ps_per_prefill_token * prefill
+            self.peak_blocks = max(self.peak_blocks, self.used())
+            for job in batch:
+                job.computed += job.scheduled
+                job.scheduled = 0
+                if job.pending == 0:
+                    job.generated += 1
+                    if job.generated == job.output:
+                        job.ended_ps = self.now_ps
+            self.running = [job for job in self.running if job.generated < job.output]
+
+    def schedule(self) -> bool:
+        budget = self.instance.max_batched_tokens
+        preempted = False
+        position = 0
+        while position < len(self.running) and budget > 0:
+            job = self.running[position]
+            chunk = min(job.pending, budget)
+            while blocks(job.computed + chunk) - blocks(job.computed) > self.free():
+                victim = max(self.running, key=lambda other: other.rank)
+                if self.running.index(victim) < position:
+                    position -= 1
+                self.running.remove(victim)
+                budget += victim.scheduled
+                victim.scheduled = victim.computed = 0
+                victim.preemptions += 1
+                self.waiting.append(victim)
+                preempted = True
+                if victim is job:
+                    break
+            if job not in self.running:
+                break
+            job.scheduled = chunk
+            budget -= chunk
+            position += 1
+        while not preempted and self.waiting and budget > 0 and len(self.running) < self.instance.max_batch:
+            head = min(self.waiting, key=lambda job: job.rank)
+            if blocks(head.prompt + head.generated) > self.free():
+                break
+            self.waiting.remove(head)
+            head.scheduled = min(head.pending, budget)
+            budget -= head.scheduled
+            self.running.append(head)
+        return any(job.scheduled for job in self.running)

@@ -1,0 +1,64 @@
+"""Hypothesis strategies: small clusters and workloads that reach every branch of the engine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from makespan.schedulers.instances import Cluster, Instance
+from makespan.schedulers.requests import Requests
+from makespan.schedulers.step_time import StepTime
+from makespan.schedulers.types import IntArray
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload and a cluster on which every request fits."""
+
+    requests: Requests
+    output_tokens: IntArray
+    cluster: Cluster
+
+
+@st.composite
+def step_times(draw: st.DrawFn) -> StepTime:
+    knots = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True).map(sorted))
+    base = draw(st.lists(st.floats(1e-3, 5e-2), min_size=len(knots), max_size=len(knots)).map(sorted))
+    coefficient = st.sampled_from([0.0, 1e-6, 3.7e-5])
+    return StepTime(tuple(knots), tuple(base), draw(coefficient), draw(coefficient))
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, arrivals: bool = False, mixed: bool = True, max_requests: int = 24) -> Case:
+    """Draw tight cases: few slots, few blocks, small budgets, groups, and equal lengths that make ties."""
+    count = draw(st.integers(1, max_requests))
+    length = st.integers(1, 60) | st.sampled_from([1, 2, 15, 16, 17, 32])
+    columns = st.lists(length, min_size=count, max_size=count)
+    prompts, outputs = draw(columns), draw(columns)
+    group = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    arrival = draw(st.lists(st.floats(0, 2), min_size=count, max_size=count)) if arrivals else None
+    needed = max(p + o for p, o in zip(prompts, outputs, strict=True))
+    least_blocks = -(-needed // 16)
+
+    def instance() -> Instance:
+        max_batch = draw(st.integers(1, 8))
+        return Instance(
+            step_time=draw(step_times()),
+            kv_capacity_tokens=16 * draw(st.integers(least_blocks, least_blocks + 12)),
+            max_batch=max_batch,
+            max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
+        )
+
+    size = draw(st.integers(1, 4))
+    if mixed and draw(st.booleans()):
+        made = [instance() for _ in range(size)]
+        cluster = Cluster(
+            tuple(
+                Instance(i.step_time, i.kv_capacity_tokens, i.max_batch, i.max_batched_tokens, sequence=k)
+                for k, i in enumerate(made)
+            )
+        )
+    else:
+        cluster = Cluster.uniform(instance(), size)
+    requests = Requests.of(prompts, np.full(count, 64), group=group, arrival=arrival)
+    return Case(requests, np.array(outputs, dtype=np.int64), cluster)
