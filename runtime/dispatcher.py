@@ -54,6 +54,7 @@ class Dispatcher:
     _instance: IntArray = field(init=False)
     _arrived: BoolArray = field(init=False)
     _ended: BoolArray = field(init=False)
+    _given_up: BoolArray = field(init=False)
     _arrivals: IntArray = field(init=False)
     _next_arrival: int = 0
     _estimates: Estimates = field(init=False)
@@ -69,6 +70,7 @@ class Dispatcher:
         self._instance = np.full(count, NOWHERE, dtype=np.int64)
         self._arrived = np.zeros(count, dtype=np.bool_)
         self._ended = np.zeros(count, dtype=np.bool_)
+        self._given_up = np.zeros(count, dtype=np.bool_)
         self._arrivals = np.lexsort((self.requests.sequence, self.requests.arrival))
         self._waiting = np.empty(0, dtype=np.int64)
         instances = len(self.engine.cluster)
@@ -104,6 +106,7 @@ class Dispatcher:
             self._next_arrival += 1
         if self._next_arrival > first:
             new = self._arrivals[first : self._next_arrival]
+            new = new[~self._given_up[new]]
             self._arrived[new] = True
             self._waiting = np.concatenate([self._waiting, new])
             self._waiting_sorted = False
@@ -208,7 +211,9 @@ class Dispatcher:
         if isinstance(self.policy.issue, KeepAll):
             return
         aborted = self.policy.issue.abort(self._view())
+        aborted = aborted[~self._given_up[aborted]]
         if len(aborted):
+            self._given_up[aborted] = True
             self.engine.abort(aborted)
             self._waiting = self._waiting[~np.isin(self._waiting, aborted)]
             self._placed = [rows[~np.isin(rows, aborted)] for rows in self._placed]

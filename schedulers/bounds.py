@@ -35,6 +35,7 @@ as good as each of theirs.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def supporting_lines(table_ps: IntArray) -> list[tuple[float, float]]:
             hull.pop()
         hull.append(k)
     steepest = float((time / batch).min())
-    edges = [float((time[j] - time[i]) / (batch[j] - batch[i])) for i, j in zip(hull, hull[1:], strict=False)]
+    edges = [float((time[j] - time[i]) / (batch[j] - batch[i])) for i, j in pairwise(hull)]
     # Rounding to picoseconds breaks a straight piece into many edges of nearly one slope; one of them is enough.
     slopes = [0.0]
     for slope in [*(e for e in edges if 0 < e < steepest), steepest]:

@@ -134,8 +134,10 @@ class _LinearModel:
         """Minimise the largest load from the placement `start`."""
         from ortools.sat.python import cp_model
 
-        # CP-SAT wants coefficients whose sums stay far below 2**63; ticks are as fine as that allows.
-        tick = max(1, int(self.loads(start).max()) >> 40)
+        # CP-SAT is quick with small coefficients. Where they have no large common divisor they are rounded down to
+        # a 2**30th of the makespan, which keeps the bound valid.
+        common = int(np.gcd.reduce(np.append(self.weights.ravel(), self.alpha)))
+        tick = max(common, int(self.loads(start).max()) >> 30)
         model = cp_model.CpModel()
         most = int(self.loads(start).max()) // tick + 1
         makespan = model.new_int_var(0, most, "makespan")
