@@ -29,8 +29,8 @@ class Record:
     events
         Arrivals, hand-overs, moves and ends.
     requests_per_slot, tail_ratio, headroom
-        The regime: requests per batch slot, longest over mean output, and the share of the makespan of `fifo` that even a
-        perfect policy could not save more than (1 - lower bound / makespan of fifo).
+        The regime: requests per batch slot, longest over mean output, and the largest share of the makespan of `fifo`
+        that any policy could save (1 - lower bound / makespan of fifo).
     speedup_over_fifo
         Makespan of `fifo` over this makespan.
     time_share
@@ -81,6 +81,6 @@ class Record:
     def key(self) -> str:
         """A file name that tells experiments of one run apart."""
         return (
-            f"{self.workload}__{self.profile}__{self.instances}x{self.max_batch}__{self.policy}__{self.information}"
-            f"__seed{self.seed}"
+            f"{self.workload}__{self.requests}__{self.engine}__{self.profile}__{self.instances}x{self.max_batch}"
+            f"__{self.policy}__{self.information}__seed{self.seed}"
         ).replace("/", "-")

@@ -1,0 +1,189 @@
+"""The command line `makespan`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
+from makespan.harness.set_up import INSTANCES, PROFILE, WORKLOAD, Load
+from makespan.harness.workloads import load_workload
+from makespan.schedulers import registry
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Decide which LLM rollout runs where and when, and say how far that is from the proven optimum.",
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+CURVES = ("completion", "batch_timeline")
+
+
+@app.command()
+def policies(as_json: AsJson = False) -> None:
+    """List the policies that are installed."""
+    rows = []
+    for name in registry.policies.names():
+        try:
+            policy = registry.load_policy(name)
+            rows.append({"policy": name, "information": list(policy.information), "source": policy.source})
+        except registry.BrokenPlugin as error:
+            rows.append({"policy": name, "information": [], "source": f"broken: {one_line(error)}"})
+    _show(rows, as_json, "Policies")
+
+
+@app.command()
+def workloads(as_json: AsJson = False) -> None:
+    """List the workloads that are installed; any length data can be given as NAME=PATH."""
+    rows = []
+    for name in registry.workloads.names():
+        try:
+            words = (registry.workloads.load(name).__doc__ or "").strip().split("\n")[0]
+            rows.append({"workload": name, "what": words})
+        except registry.BrokenPlugin as error:
+            rows.append({"workload": name, "what": f"broken: {one_line(error)}"})
+    _show(rows, as_json, "Workloads")
+
+
+@app.command()
+def simulate(
+    workload: Annotated[str, typer.Option(help="NAME or NAME=PATH.")] = WORKLOAD,
+    policy: Annotated[str, typer.Option(help="Name of a policy.")] = "lpt",
+    information: Annotated[str, typer.Option(help="Name of an information source; by default the policy's best.")] = "",
+    profile: Annotated[str, typer.Option(help="Name or file of a step-time profile.")] = PROFILE,
+    instances: Annotated[int, typer.Option(help="How many instances.")] = INSTANCES,
+    max_batch: Annotated[int | None, typer.Option(help="Batch limit; by default the profile's.")] = None,
+    requests: Annotated[int | None, typer.Option(help="How many requests; by default all there are.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run one policy on one workload in virtual time."""
+    chosen = registry.load_policy(policy)
+    cell = Load(profile, instances, max_batch).cell(load_workload(workload, requests, seed), seed)
+    record = cell.race(policy, chosen, information or (chosen.information or ("none",))[-1])
+    shown = {name: value for name, value in record.as_json().items() if name not in CURVES}
+    if as_json:
+        print(json.dumps(shown, allow_nan=False))
+        return
+    shares = shown.pop("time_share")
+    _show(
+        [{"measure": k, "value": _plain(v)} for k, v in (shown | {f"share of {k}": v for k, v in shares.items()}).items()],
+        False,
+        f"{policy} on {record.workload}",
+    )
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="File to write, .jsonl or .jsonl.gz.")],
+    model: Annotated[Path | None, typer.Option(help="Hugging Face model folder; by default SmolLM2-135M.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="reasoning-gym task, repeatable.")] = None,
+    prompts: Annotated[int, typer.Option(help="How many prompts in all.")] = 512,
+    samples: Annotated[int, typer.Option(help="Samples of each prompt.")] = 9,
+    cap: Annotated[int, typer.Option(help="Most new tokens of a sample.")] = 2048,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of prompts and samples.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Engines side by side; by default as many as fit.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record real output lengths: a model under vLLM on reasoning-gym prompts. Resumes where it was stopped."""
+    from makespan.runtime.recording import record as run
+    from makespan.runtime.recording_spec import TASKS, Recording
+
+    spec = Recording(
+        tasks=tuple(task or TASKS), prompts=prompts, samples=samples, cap=cap, temperature=temperature, seed=seed
+    )
+    with ProgressBar("prompts recorded") as bar:
+        run(out, spec, model=model, workers=workers, progress=bar)
+    if as_json:
+        print(json.dumps({"out": str(out), "prompts": prompts, "samples": samples}))
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Profile file to write.")],
+    name: Annotated[str, typer.Option(help="Name of the profile.")] = "smollm2-135m-cpu-core",
+    model: Annotated[Path | None, typer.Option(help="Hugging Face model folder; by default SmolLM2-135M.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the step time of a model under vLLM on one core or one GPU."""
+    from makespan.harness.store import write_whole
+    from makespan.runtime.calibration import calibrate as run
+
+    with ProgressBar("kinds of steps measured") as bar:
+        profile = run(name, model=model, progress=bar)
+    write_whole(out, json.dumps(profile, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(profile))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False) -> None:
+    """Write the pages of a folder of results again, and print its tables."""
+    from makespan.harness.races import sections
+    from makespan.harness.report import write_report
+    from makespan.harness.store import read_records
+    from makespan.harness.table import for_terminal
+
+    records = read_records(folder)
+    page = write_report(records, folder)
+    if as_json:
+        print(json.dumps({"report": str(page), "records": len(records)}))
+        return
+    for section in sections(records):
+        Console().print(for_terminal(section))
+    print(f"report: {page}")
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line and exit code 2."""
+    try:
+        app()
+    except USER_ERRORS as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+class ProgressBar:
+    """A progress bar on standard error that is called with done and total."""
+
+    def __init__(self, words: str) -> None:
+        columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task(words, total=None)
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+    Console().print(table)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

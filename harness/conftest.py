@@ -1,0 +1,126 @@
+"""The options of `pytest harness/ --benchmark`, its progress bar, and the report at its end."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
+from makespan.harness.race_options import RaceOptions
+from makespan.harness.races import sections
+from makespan.harness.report import write_report
+from makespan.harness.speed import Speed, write_speeds
+from makespan.harness.store import clear_records, read_records
+from makespan.harness.table import for_terminal
+
+OPTIONS = pytest.StashKey[RaceOptions]()
+BAR = pytest.StashKey[Progress]()
+SPEEDS = pytest.StashKey[list[Speed]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("makespan")
+    group.addoption("--benchmark", action="store_true", help="run the benchmarks")
+    group.addoption("--workload", action="append", metavar="NAME[=PATH]", help="workload to race on; repeatable")
+    group.addoption("--policy", action="append", metavar="NAME", help="policy to race; repeatable; default: all installed")
+    group.addoption("--information", action="append", metavar="NAME", help="information source; repeatable")
+    group.addoption("--profile", action="append", metavar="NAME", help="step-time profile; repeatable")
+    group.addoption("--requests-per-slot", action="append", type=float, metavar="X", help="oversubscription; repeatable")
+    group.addoption("--seeds", type=int, default=1, help="how many seeds")
+    group.addoption("--instances", type=int, help="how many instances")
+    group.addoption("--requests", type=int, help="how many requests; default: all there are")
+    group.addoption("--engine", choices=["simulated"], default="simulated", help="what executes the requests")
+    group.addoption("--out", default="results/latest", help="folder for records and report")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything is collected."""
+    if not config.getoption("--benchmark"):
+        return
+    # Our report takes the place of pytest-benchmark's table, unless that is asked for.
+    config.option.benchmark_quiet = not config.option.verbose
+    try:
+        options = RaceOptions.from_options(config.getoption)
+        clear_records(options.out)
+    except USER_ERRORS as error:
+        pytest.exit(f"error: {one_line(error)}", returncode=EXIT_CODE)
+    config.stash[OPTIONS] = options
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip benchmarks unless they are asked for."""
+    if config.getoption("--benchmark"):
+        return
+    skip = pytest.mark.skip(reason="needs --benchmark")
+    for item in items:
+        if item.get_closest_marker("bench"):
+            item.add_marker(skip)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one benchmark of every contest."""
+    if "contest" in metafunc.fixturenames:
+        options = metafunc.config.stash.get(OPTIONS, None)
+        contests = list(options.contests()) if options else []
+        metafunc.parametrize("contest", contests, ids=str)
+
+
+@pytest.fixture(scope="session")
+def race_options(request: pytest.FixtureRequest) -> RaceOptions:
+    """The options of this run."""
+    return request.config.stash[OPTIONS]
+
+
+@pytest.fixture
+def speeds(request: pytest.FixtureRequest) -> Callable[[Speed], None]:
+    """Take down a speed figure."""
+    return request.config.stash.setdefault(SPEEDS, []).append
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Show a progress bar on standard error while benchmarks run."""
+    console = Console(file=sys.__stderr__)
+    if not session.config.getoption("--benchmark") or not console.is_terminal:
+        return (yield)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        bar.add_task("racing", total=len(session.items))
+        session.config.stash[BAR] = bar
+        return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Advance the bar."""
+    bar = item.config.stash.get(BAR, None)
+    if bar is not None:
+        bar.update(bar.task_ids[0], advance=1, description=item.name[:60])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report of what has finished, also after Ctrl-C."""
+    options = session.config.stash.get(OPTIONS, None)
+    if options is not None and (options.out / "records").is_dir() and (records := read_records(options.out)):
+        write_report(records, options.out)
+    if speeds := session.config.stash.get(SPEEDS, []):
+        write_speeds(speeds, session.config.stash[OPTIONS].out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the tables and where the report lies."""
+    options = config.stash.get(OPTIONS, None)
+    if options is None:
+        return
+    records = read_records(options.out) if (options.out / "records").is_dir() else []
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
+    for section in sections(records):
+        console.print(for_terminal(section))
+    for line in config.stash.get(SPEEDS, []):
+        terminalreporter.write_line(str(line))
+    if records:
+        terminalreporter.write_line(f"report: {options.out / 'report.html'}")
+
