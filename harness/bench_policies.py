@@ -12,6 +12,7 @@ from makespan.harness.store import write_record
 from makespan.schedulers.optimal import Optimal
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.registry import load_policy
+from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import View
 
 
@@ -35,6 +36,6 @@ def bench_race(contest: Contest, race_options: RaceOptions, benchmark: Any) -> N
     assert len(placed) <= len(cell.workload)
 
 
-def decide(policy: Policy, view: View) -> np.ndarray:  # type: ignore[type-arg]
+def decide(policy: Policy, view: View) -> IntArray:
     """Return where the policy places the requests of a whole stage."""
     return policy.placement.place(view, policy.ordered(view, np.arange(len(view.requests))))

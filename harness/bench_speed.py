@@ -5,6 +5,7 @@ Every figure also asserts its answer. Targets are reported beside the figures, n
 
 import resource
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from makespan.schedulers.instances import Cluster
 from makespan.schedulers.optimal import Optimal
 from makespan.schedulers.registry import load_policy, policies
 from makespan.schedulers.sources import oracle
+from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import View
 
 pytestmark = pytest.mark.bench
@@ -49,7 +51,7 @@ def bench_planning_a_million_requests(name: str, million: tuple[Workload, Cluste
     view = View.at_start(cluster, workload.requests, oracle(workload.output_tokens).estimate(workload.requests))
     policy = load_policy(name)
 
-    def plan() -> np.ndarray:  # type: ignore[type-arg]
+    def plan() -> IntArray:
         return policy.placement.place(view, policy.ordered(view, np.arange(len(workload))))
 
     where = benchmark.pedantic(plan, rounds=3)
@@ -96,6 +98,7 @@ def bench_beside_aisimulate(requests: int, benchmark: Any, speeds: Report) -> No
     run = benchmark.pedantic(lambda: simulate(workload, cluster, fifo, information), rounds=3, warmup_rounds=1)
     assert run.timeline.finished.all()
     speeds(Speed(f"{requests:,} requests x 8 instances, fifo, here", benchmark.stats.stats.median, "s"))
-    makespan, wall = aisimulate_run(workload, instances=8, max_batch=64)
-    assert makespan > 0
+    runs = [aisimulate_run(workload, instances=8, max_batch=64) for _ in range(3)]
+    assert runs[0][0] > 0
+    wall = median(seconds for _, seconds in runs)
     speeds(Speed(f"{requests:,} requests x 8 instances, fifo, aisimulate", wall, "s"))

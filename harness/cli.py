@@ -125,7 +125,9 @@ def calibrate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False
+) -> None:
     """Write the pages of a folder of results again, and print its tables."""
     from makespan.harness.races import sections
     from makespan.harness.report import write_report

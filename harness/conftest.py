@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
 from makespan.harness.race_options import RaceOptions
@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--out", default="results/latest", help="folder for records and report")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is collected."""
     if not config.getoption("--benchmark"):
@@ -86,7 +87,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     console = Console(file=sys.__stderr__)
     if not session.config.getoption("--benchmark") or not console.is_terminal:
         return (yield)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         bar.add_task("racing", total=len(session.items))
         session.config.stash[BAR] = bar
@@ -123,4 +124,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(str(line))
     if records:
         terminalreporter.write_line(f"report: {options.out / 'report.html'}")
-

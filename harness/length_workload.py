@@ -63,7 +63,7 @@ def lengths(path: str | None, requests: int | None, seed: int) -> Workload:
 def _source(data: LengthData) -> str:
     parts = [f"Lengths in {data.path.file.name}", data.path.choice]
     if data.malformed:
-        parts.append(f"without {data.malformed} malformed rows")
+        parts.append(f"malformed rows left out: {data.malformed}")
     if (data.turns > 1).any():
         parts.append("all turns of a trajectory taken as one request")
     return ", ".join(part for part in parts if part) + "."

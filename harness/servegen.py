@@ -69,14 +69,13 @@ class _Histogram:
         """Read the text of a Python dictionary."""
         try:
             content = ast.literal_eval(histograms[field])
-            tokens = np.array(list(content), dtype=np.int64)
-            shares = np.array(list(content.values()), dtype=np.float64)
-        except (KeyError, ValueError, TypeError, AttributeError, SyntaxError):
-            tokens, shares = np.zeros(0, dtype=np.int64), np.zeros(0)
-        valid = len(tokens) > 0 and (tokens >= 1).all() and np.isfinite(shares).all() and (shares >= 0).all()
-        if not (valid and shares.sum() > 0):
+            tokens, shares = list(content), np.array(list(content.values()), dtype=np.float64)
+        except (KeyError, ValueError, TypeError, AttributeError, SyntaxError, RecursionError):
+            tokens, shares = [], np.zeros(0)
+        valid = all(type(count) is int and count >= 1 for count in tokens) and (shares >= 0).all()
+        if not (valid and 0 < shares.sum() < np.inf):
             raise ValueError(f"{place}: {field} must map token counts of at least 1 to probabilities, got something else")
-        return cls(tokens, shares / shares.sum())
+        return cls(np.array(tokens, dtype=np.int64), shares / shares.sum())
 
     def draw(self, random: np.random.Generator, count: int) -> IntArray:
         """Draw token counts."""

@@ -124,4 +124,5 @@ def _normal_cdfs(scores: FloatArray) -> FloatArray:
 
 
 def _rounded(tokens: FloatArray) -> IntArray:
-    return np.maximum(np.rint(tokens), 1).astype(np.int64, copy=False)
+    lengths: IntArray = np.maximum(np.rint(tokens), 1).astype(np.int64)
+    return lengths

@@ -13,6 +13,7 @@ from makespan.runtime.offline_engine import OfflineEngine
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
 from makespan.runtime.step_samples import Grid, StepSample, measure_steps
 from makespan.runtime.step_time_fit import fit_step_time
+from makespan.schedulers.instances import BLOCK_TOKENS
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _measure(model: Path, grid: Grid, kv_gib: int) -> Iterator[_Setting | list[S
         max_batch=grid.batches[-1],
         max_tokens=max(grid.contexts[-1], grid.prefills[-1]) + 1024,
         kv_gib=kv_gib,
+        # The block of the simulated instance.
+        kv_block=BLOCK_TOKENS,
         prefix_caching=False,
     )
     yield _Setting(_hardware(), engine.kv_capacity_tokens, engine.max_batched_tokens, engine.block_tokens)
@@ -93,7 +96,7 @@ def _measure(model: Path, grid: Grid, kv_gib: int) -> Iterator[_Setting | list[S
 def _source(model: str, grid: Grid, hardware: str) -> str:
     return (
         f"Least squares over medians of {grid.steps} engine steps for each of {len(grid)} kinds of steps "
-        f"of {model} in bfloat16 under {_engine_version()} on {hardware}."
+        f"of {model} in bfloat16 under {_engine_version()} on {hardware}, KV blocks of {BLOCK_TOKENS} tokens."
     )
 
 

@@ -1,7 +1,9 @@
 """Work in processes of their own, streamed back as it is done; a death is an error, never a hang."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,9 +42,7 @@ def stream(work: Callable[..., Iterable[T]], arguments: Mapping[str, tuple[Any, 
         workers: dict[Any, tuple[str, BaseProcess]] = {}
         for slot, values in arguments.items():
             receiver, sender = context.Pipe(duplex=False)
-            process: BaseProcess = context.Process(
-                target=_run, args=(sender, slot, work, values), daemon=True
-            )
+            process: BaseProcess = context.Process(target=_run, args=(sender, slot, work, values), daemon=True)
             process.start()
             cleanup.callback(_stop, process)
             # Only the worker may hold this end: its death then ends the stream instead of hanging it.
@@ -76,11 +76,10 @@ def _stop(process: BaseProcess) -> None:
         process.join()
 
 
-def _run(
-    connection: Connection, slot: str, work: Callable[..., Iterable[Any]], values: tuple[Any, ...]
-) -> None:
+def _run(connection: Connection, slot: str, work: Callable[..., Iterable[Any]], values: tuple[Any, ...]) -> None:
     # An interrupt reaches the whole process group; the parent stops its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     occupy(slot)
     try:
         for value in work(*values):
@@ -89,3 +88,11 @@ def _run(
         connection.send(_Failed(f"{type(error).__name__}: {error}"))
         raise
     connection.send(None)
+
+
+def _end_with_parent() -> None:
+    # A killed parent cannot stop its workers, and an engine left alone would keep its core for hours.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -93,7 +93,8 @@ def request_records(requests: Requests, output_tokens: IntArray) -> Records:
     records["exit"] = STAY
     for name in ("instance", "left", "right", "admitted_ps", "first_token_ps", "ended_ps"):
         records[name] = NOTHING
-    return records
+    made: Records = records
+    return made
 
 
 def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:

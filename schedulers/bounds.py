@@ -183,7 +183,8 @@ def _root_sum(prompts: FloatArray, outputs: FloatArray, beta: float, gamma: floa
     """
     first = beta + gamma * prompts
     if gamma == 0:
-        return outputs * np.sqrt(first)
+        level: FloatArray = outputs * np.sqrt(first)
+        return level
     last = beta + gamma * (prompts + outputs - 1)
     total: FloatArray = np.sqrt(first) + (last**1.5 - first**1.5) * (2 / (3 * gamma))
     return total
@@ -196,5 +197,6 @@ def _classes(alone: FloatArray, squares: FloatArray) -> tuple[FloatArray, FloatA
     low, high = float(alone.min()), float(alone.max())
     width = (high - low) / _CLASSES or 1.0
     index = np.minimum(((alone - low) / width).astype(np.int64), _CLASSES - 1)
-    merged = np.bincount(index, weights=squares, minlength=_CLASSES)
-    return np.minimum(low + width * np.arange(_CLASSES), high), merged
+    merged: FloatArray = np.bincount(index, weights=squares, minlength=_CLASSES).astype(np.float64)
+    edges: FloatArray = np.minimum(low + width * np.arange(_CLASSES), high)
+    return edges, merged

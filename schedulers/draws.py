@@ -5,6 +5,7 @@ rows or on the process: what relabelling and reproducibility (laws L6, L7) need.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from makespan.schedulers.types import FloatArray, IntArray
 
@@ -29,8 +30,9 @@ def normal(seed: int, counters: IntArray, stream: int = 0) -> FloatArray:
     return numbers
 
 
-def _mix(z: np.ndarray | np.uint64) -> np.ndarray:  # type: ignore[type-arg]
-    z = np.asarray(z, dtype=np.uint64)
+def _mix(words: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+    z: NDArray[np.uint64] = np.asarray(words, dtype=np.uint64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed

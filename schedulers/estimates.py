@@ -1,5 +1,6 @@
 """What is believed about output lengths, and who provides it."""
 
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +34,7 @@ class Estimates:
     def __post_init__(self) -> None:
         if not np.isfinite(self.point).all():
             raise ValueError(f"estimates must be finite, got {self.point[~np.isfinite(self.point)][0]}")
-        at_least(self.point, np.finfo(np.float64).tiny, "estimates")
+        at_least(self.point, sys.float_info.min, "estimates")
         if self.quantiles is None:
             if self.levels:
                 raise ValueError(f"quantile levels need quantiles, got levels {self.levels} alone")

@@ -84,7 +84,7 @@ class Optimal:
             )
         model = _LinearModel.of(view, rows)
         hints = [part.place(view, rows) for part in (LeastTokens(), SkewAware(), RoundRobin())]
-        start = min(hints, key=lambda instance: int(model.loads(instance).max()))
+        start = min([*hints, model.contiguous()], key=lambda instance: int(model.loads(instance).max()))
         return model.solve(start, self.time_limit_s, self.seed)
 
 
@@ -130,6 +130,44 @@ class _LinearModel:
                 loads[i] = self.alpha[i] * steps + self.weights[i, mine].sum()
         return loads
 
+    def contiguous(self) -> IntArray:
+        """Return the best placement that fills one instance after the other, longest requests first.
+
+        Each is filled as long as its load stays within a common target; the least target that suffices is bisected.
+        """
+        longest_first = np.lexsort((np.arange(len(self.lengths)), -self.lengths))
+        low, high = 0, int(self.loads(np.zeros_like(self.lengths)).sum())
+        best = np.zeros_like(self.lengths)
+        while high - low > max(high >> 24, 1):
+            target = (low + high) // 2
+            filled = self._fill(longest_first, target)
+            if filled is None:
+                low = target
+            else:
+                best, high = filled, target
+        return best
+
+    def _fill(self, longest_first: IntArray, target: int) -> IntArray | None:
+        where = np.empty_like(self.lengths)
+        first = 0
+        for i in self.cluster.by_sequence.tolist():
+            rest = longest_first[first:]
+            if not len(rest):
+                break
+            lengths = self.lengths[rest]
+            steps = np.maximum(lengths[0], -(-np.cumsum(lengths) // self.cluster.max_batch[i]))
+            load = self.alpha[i] * steps + np.cumsum(self.weights[i, rest])
+            taken = int(np.searchsorted(load, target, side="right"))
+            where[rest[:taken]] = i
+            first += taken
+        return where if first == len(longest_first) else None
+
+    def trivial_bound(self) -> int:
+        """Return picoseconds that no placement can beat: the longest request alone, and all work spread evenly."""
+        alone = (self.alpha[:, None] * self.lengths + self.weights).min(axis=0).max()
+        shared = (self.alpha[:, None] * self.lengths // self.cluster.max_batch[:, None] + self.weights).min(axis=0).sum()
+        return max(int(alone), int(shared) // len(self.cluster))
+
     def solve(self, start: IntArray, time_limit_s: float, seed: int) -> Solution:
         """Minimise the largest load from the placement `start`."""
         from ortools.sat.python import cp_model
@@ -163,7 +201,7 @@ class _LinearModel:
         solver.parameters.num_workers = 8
         solver.parameters.interleave_search = True
         status = solver.solve(model)
-        bound = solver.best_objective_bound * tick / PICOSECONDS
+        bound = max(solver.best_objective_bound * tick, self.trivial_bound()) / PICOSECONDS
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return Solution(start, "feasible", float(self.loads(start).max()) / PICOSECONDS, bound)
         found = np.array([next(i for i, x in enumerate(row) if solver.boolean_value(x)) for row in on])

@@ -53,8 +53,9 @@ class LeastInFlight:
         room = np.maximum(level + 1 - load, 0)
         turn = np.repeat(np.arange(len(load)), room)
         height = np.arange(len(turn)) - np.repeat(np.cumsum(room) - room, room) + np.repeat(load, room)
-        filled = np.lexsort((turn, height))[: len(rows)]
-        return view.cluster.by_sequence[turn[filled]]
+        filled = turn[np.lexsort((turn, height))[: len(rows)]]
+        chosen: IntArray = view.cluster.by_sequence[filled]
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)

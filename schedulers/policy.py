@@ -56,4 +56,5 @@ class Policy:
         keys = self.order.keys(view, rows)
         if keys.shape != rows.shape or np.isnan(keys).any():
             raise ValueError(f"an order must return a number for each of {len(rows)} rows, got {keys[:5]}")
-        return rows[np.lexsort((view.requests.sequence[rows], keys))]
+        ordered: IntArray = rows[np.lexsort((view.requests.sequence[rows], keys))]
+        return ordered

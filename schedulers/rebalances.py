@@ -53,4 +53,5 @@ class StealQueued:
 def _last_queued_first(view: View) -> IntArray:
     waiting = np.flatnonzero(view.state == QUEUED)
     order = np.lexsort((-view.requests.sequence[waiting], view.estimates.point[waiting]))
-    return waiting[order]
+    ordered: IntArray = waiting[order]
+    return ordered

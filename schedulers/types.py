@@ -21,7 +21,9 @@ def as_integers(values: ArrayLike, what: str) -> IntArray:
         bad = ~(np.isfinite(raw) & (raw == np.floor(raw)))
         if bad.any():
             raise ValueError(f"{what} must be whole numbers, got {raw[bad][0]} in row {int(bad.argmax())}")
-    return _frozen(raw.astype(np.int64))
+    whole: IntArray = raw.astype(np.int64)
+    whole.flags.writeable = False
+    return whole
 
 
 def as_floats(values: ArrayLike, what: str) -> FloatArray:
@@ -32,7 +34,9 @@ def as_floats(values: ArrayLike, what: str) -> FloatArray:
     bad = ~np.isfinite(column)
     if bad.any():
         raise ValueError(f"{what} must be finite, got {column[bad][0]} in row {int(bad.argmax())}")
-    return _frozen(column.copy())
+    finite: FloatArray = column.copy()
+    finite.flags.writeable = False
+    return finite
 
 
 def at_least(column: IntArray | FloatArray, floor: float, what: str) -> None:
@@ -40,8 +44,3 @@ def at_least(column: IntArray | FloatArray, floor: float, what: str) -> None:
     bad = column < floor
     if bad.any():
         raise ValueError(f"{what} must be at least {floor:g}, got {column[bad][0]} in row {int(bad.argmax())}")
-
-
-def _frozen(column: Any) -> Any:
-    column.flags.writeable = False
-    return column

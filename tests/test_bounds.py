@@ -1,4 +1,4 @@
-"""The lower bound: below every schedule (law L4 is asserted on every run), never below the simple bounds, tight where known."""
+"""The lower bound: below every schedule (L4, asserted on every run), never below the simple bounds, tight where known."""
 
 import numpy as np
 import pytest

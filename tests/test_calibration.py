@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from makespan.runtime.calibration import calibrate
+from makespan.runtime.profiles import Profile
 from makespan.runtime.step_samples import Grid, StepSample
 from makespan.runtime.step_time_fit import fit_step_time
 
@@ -46,9 +47,7 @@ def test_a_coefficient_is_never_negative() -> None:
 
 
 def test_the_table_never_falls() -> None:
-    falling = [
-        StepSample(batch, kv, 0, seconds) for batch, seconds in ((1, 0.03), (2, 0.02)) for kv in (0, 9)
-    ]
+    falling = [StepSample(batch, kv, 0, seconds) for batch, seconds in ((1, 0.03), (2, 0.02)) for kv in (0, 9)]
     fit = fit_step_time(falling, (1, 2))
     assert fit.seconds[1] >= fit.seconds[0]
 
@@ -92,3 +91,4 @@ def test_a_real_engine_gives_a_complete_profile() -> None:
     assert profile["seconds_per_prefill_token"] > 0
     assert profile["kv_capacity_tokens"] > 10_000
     assert 0 <= profile["mape"] < 1
+    assert Profile.of_json(profile).max_batch == 4

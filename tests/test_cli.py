@@ -6,10 +6,20 @@ import sys
 
 import pytest
 
-REQUIRED = (
-    "workload policy information profile instances requests makespan_s lower_bound_s gap tail_time_s bubble preemptions "
-    "wasted_tokens generated_tokens decide_s simulate_s seed schema"
-).split()
+REQUIRED = {
+    *("workload", "policy", "information", "profile", "instances", "requests", "makespan_s", "lower_bound_s", "gap"),
+    *(
+        "tail_time_s",
+        "bubble",
+        "preemptions",
+        "wasted_tokens",
+        "generated_tokens",
+        "decide_s",
+        "simulate_s",
+        "seed",
+        "schema",
+    ),
+}
 
 
 def makespan(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,10 +29,12 @@ def makespan(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_simulate_prints_one_object_with_everything_that_is_promised() -> None:
     sizes = ["--instances", "2", "--max-batch", "8", "--requests", "64", "--seed", "3"]
-    done = makespan("simulate", "--workload", "lognormal_1.0", "--policy", "lpt", "--information", "oracle", *sizes, "--json")
+    done = makespan(
+        "simulate", "--workload", "lognormal_1.0", "--policy", "lpt", "--information", "oracle", *sizes, "--json"
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert [name for name in REQUIRED if name not in found] == []
+    assert set(found) >= REQUIRED
     assert (found["policy"], found["instances"], found["requests"], found["seed"]) == ("lpt", 2, 64, 3)
     assert found["gap"] == pytest.approx(found["makespan_s"] / found["lower_bound_s"])
 
@@ -38,7 +50,7 @@ def test_the_lists_are_tables_for_people_and_json_for_machines() -> None:
     [
         (["--policy", "ltp"], "unknown policy 'ltp'; did you mean 'lpt'?"),
         (["--information", "orakle"], "unknown information source 'orakle'; did you mean 'oracle'?"),
-        (["--workload", "lognormal_1.1"], "lognormal_1.0"),
+        (["--workload", "codemath_20kk"], "codemath_20k"),
         (["--instances", "0"], "a cluster needs at least one instance, got 0"),
         (["--max-batch", "0"], "batch limit must be at least 1, got 0"),
         (["--requests", "0"], "got"),

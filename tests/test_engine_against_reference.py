@@ -17,6 +17,7 @@ from makespan.schedulers.policy import Policy
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.sources import oracle
 from makespan.schedulers.step_time import PICOSECONDS, StepTime
+from makespan.schedulers.types import FloatArray, IntArray
 from makespan.schedulers.view import View
 
 
@@ -36,8 +37,9 @@ def reference_run(case: Case, policy: Policy) -> list[Job]:
     return jobs
 
 
-def _hand_over_order(case: Case, keys: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return np.lexsort((case.requests.sequence, keys, case.requests.arrival))
+def _hand_over_order(case: Case, keys: FloatArray) -> IntArray:
+    order: IntArray = np.lexsort((case.requests.sequence, keys, case.requests.arrival))
+    return order
 
 
 @given(case=cases(arrivals=True), order=st.sampled_from([LongestFirst(), ShortestFirst()]))

@@ -183,7 +183,7 @@ def test_l7_relabelling_relabels_the_run_and_changes_nothing_else(
 def best_makespan(lengths: IntArray, instances: int) -> int:
     """Return the optimum of P || Cmax by trying every assignment."""
     return min(
-        max(sum(w for w, i in zip(lengths, where, strict=True) if i == k) for k in range(instances))
+        max(sum(int(w) for w, i in zip(lengths, where, strict=True) if i == k) for k in range(instances))
         for where in product(range(instances), repeat=len(lengths))
     )
 

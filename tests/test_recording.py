@@ -16,7 +16,7 @@ from makespan.runtime.recording import record
 from makespan.runtime.recording_file import PartFile, write_rows
 from makespan.runtime.recording_prompts import make_prompts
 from makespan.runtime.recording_spec import Recording, sample_seed
-from makespan.runtime.recording_workers import Job, JobDone
+from makespan.runtime.recording_workers import Job, JobDone, even_shares
 from makespan.runtime.smollm2 import GGUF_SHA256, verify_sha256
 
 SPEC = {"cap": 16, "tasks": ("gcd", "lcm")}
@@ -135,9 +135,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert out.read_text() == "old"
 
 
-def test_record_runs_only_the_prompts_that_are_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_runs_only_the_prompts_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
 
     def run_jobs(jobs: list[Job], **_: Any) -> Any:
@@ -171,6 +169,14 @@ def test_a_finished_recording_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_recording_must_be_json_lines(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.jsonl or \.jsonl\.gz, got lengths\.csv"):
         record(tmp_path / "lengths.csv", SMALL)
+
+
+def test_every_engine_gets_the_same_tasks() -> None:
+    jobs = [Job(number, f"task {number % 4}", (0,)) for number in range(24)]
+    shares = even_shares(jobs, 3)
+    assert [job for share in shares for job in share] == jobs
+    assert [sorted(job.text for job in share) for share in shares] == [sorted(f"task {n % 4}" for n in range(8))] * 3
+    assert even_shares(jobs[:1], 2) == [(), (jobs[0],)]
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""Length data as columns, before prompts are looked up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Self
+
+import numpy as np
+
+from makespan.ranker.length_rows import LengthRow
+from makespan.schedulers.types import BoolArray, FloatArray, IntArray
+
+Texts = Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LengthColumns:
+    """The chosen rows of a file, one column per fact; 0, NaN or None where a row says nothing.
+
+    Parameters
+    ----------
+    line
+        Where each row stands in its file. Shape (n,).
+    samples
+        Samples of each row. Shape (n,).
+    output_tokens, capped
+        Of every sample, row after row. Shape (sum of `samples`,).
+    prompt, prompt_tokens, observed_tokens, turns, group, prompt_key, model, arrival, cap, previous_tokens
+        As in `LengthRow`. Shape (n,).
+    """
+
+    line: IntArray
+    samples: IntArray
+    output_tokens: IntArray
+    capped: BoolArray
+    prompt: Texts
+    prompt_tokens: IntArray
+    observed_tokens: IntArray
+    turns: IntArray
+    group: Texts
+    prompt_key: Texts
+    model: Texts
+    arrival: FloatArray
+    cap: IntArray
+    previous_tokens: FloatArray
+
+    @classmethod
+    def of_rows(cls, lines: Sequence[int], rows: Sequence[LengthRow]) -> Self:
+        """Turn checked rows into columns."""
+        samples = integers([len(row.output_tokens) for row in rows])
+        outputs = integers(list(chain.from_iterable(row.output_tokens for row in rows)))
+        cap = integers([row.cap for row in rows])
+        capped = outputs == np.repeat(cap, samples)
+        told = np.repeat(np.array([row.capped is not None for row in rows], dtype=np.bool_), samples)
+        capped[told] = list(chain.from_iterable(row.capped for row in rows if row.capped is not None))
+        return cls(
+            line=integers(lines),
+            samples=samples,
+            output_tokens=outputs,
+            capped=capped,
+            prompt=[row.prompt for row in rows],
+            prompt_tokens=integers([row.prompt_tokens for row in rows]),
+            observed_tokens=integers([row.observed_tokens for row in rows]),
+            turns=integers([row.turns for row in rows]),
+            group=[row.group for row in rows],
+            prompt_key=[row.prompt_key for row in rows],
+            model=[row.model for row in rows],
+            arrival=np.array([row.arrival for row in rows], dtype=np.float64),
+            cap=cap,
+            previous_tokens=np.array([row.previous_tokens for row in rows], dtype=np.float64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+
+def integers(values: Sequence[int]) -> IntArray:
+    """Return whole numbers as a column."""
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,61 @@
+"""The path of length data, with what is chosen from the file: ``PATH#field=value,field2=value2``."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from makespan.ranker.length_error import LengthDataError, shown
+
+PREVIOUS, MALFORMED = "previous", "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class LengthPath:
+    """A file of length data and the choice of its rows.
+
+    Parameters
+    ----------
+    file
+        The file.
+    where
+        Pairs of a field and a value; rows are kept where each field, written as text, equals its value.
+    previous_samples
+        Of each row the last so many samples stem from an earlier epoch; ``previous=1`` in a path.
+    drop_malformed
+        Leave malformed rows out and count them, which ``malformed=drop`` in a path asks for. Otherwise they are errors.
+    """
+
+    file: Path
+    where: tuple[tuple[str, str], ...] = ()
+    previous_samples: int = 0
+    drop_malformed: bool = False
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Self:
+        """Read ``PATH`` or ``PATH#field=value,...``; a file whose whole name is `text` is taken as it is."""
+        name, mark, selector = str(text).partition("#")
+        # Unlike Path.exists, this takes a selector of any length.
+        if not mark or os.path.exists(text):
+            return cls(Path(text))
+        pairs = [_pair(name, part) for part in selector.split(",")]
+        options = {key: value for key, value in pairs if key in (PREVIOUS, MALFORMED)}
+        previous = options.get(PREVIOUS, "0")
+        if not (previous.isascii() and previous.isdigit()):
+            raise LengthDataError(f"{name}: previous must be a number of samples, got {shown(previous)}")
+        if options.get(MALFORMED, "drop") != "drop":
+            raise LengthDataError(f"{name}: malformed must be drop or not be given, got {shown(options[MALFORMED])}")
+        where = tuple((key, value) for key, value in pairs if key not in options)
+        return cls(Path(name), where, int(previous), MALFORMED in options)
+
+    @property
+    def choice(self) -> str:
+        """The chosen values in words, empty where everything is taken."""
+        return ", ".join(f"{field} {value}" for field, value in self.where)
+
+
+def _pair(name: str, part: str) -> tuple[str, str]:
+    field, equals, value = part.partition("=")
+    if not (field and equals):
+        raise LengthDataError(f"{name}: a selector must read #field=value,field2=value2, got {shown(part)}")
+    return field, value
