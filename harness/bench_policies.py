@@ -24,6 +24,7 @@ def bench_race(contest: Contest, race_options: RaceOptions, benchmark: Any) -> N
         cell = race_options.cell(contest)
         record = cell.race(contest.policy, policy, contest.information)
     except USER_ERRORS as error:
+        race_options.refused = True
         pytest.fail(f"{contest.policy}: {one_line(error)}", pytrace=False)
     write_record(record, race_options.out)
     benchmark.extra_info["gap"] = record.gap

@@ -129,6 +129,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False
 ) -> None:
     """Write the pages of a folder of results again, and print its tables."""
+    from makespan.harness.headlines import regime
     from makespan.harness.races import sections
     from makespan.harness.report import write_report
     from makespan.harness.store import read_records
@@ -140,6 +141,8 @@ def report(
         print(json.dumps({"report": str(page), "records": len(records)}))
         return
     for section in sections(records):
+        for race in section.races:
+            print(f"{section.title}: {regime(race)}")
         Console().print(for_terminal(section))
     print(f"report: {page}")
 

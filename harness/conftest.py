@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
+from makespan.harness.headlines import regime
 from makespan.harness.race_options import RaceOptions
 from makespan.harness.races import sections
 from makespan.harness.report import write_report
@@ -42,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--benchmark"):
         return
     # Our report takes the place of pytest-benchmark's table, unless that is asked for.
-    config.option.benchmark_quiet = not config.option.verbose
+    config.option.benchmark_quiet = config.option.verbose <= 0
     try:
         options = RaceOptions.from_options(config.getoption)
         clear_records(options.out)
@@ -107,6 +108,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     options = session.config.stash.get(OPTIONS, None)
     if options is not None and (options.out / "records").is_dir() and (records := read_records(options.out)):
         write_report(records, options.out)
+    if options is not None and options.refused:
+        session.exitstatus = EXIT_CODE
     if speeds := session.config.stash.get(SPEEDS, []):
         write_speeds(speeds, session.config.stash[OPTIONS].out)
 
@@ -118,7 +121,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     records = read_records(options.out) if (options.out / "records").is_dir() else []
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
-    for section in sections(records):
+    for section in sections(records) if records else ():
+        for race in section.races:
+            console.print(f"{section.title}: {regime(race)}", highlight=False)
         console.print(for_terminal(section))
     for line in config.stash.get(SPEEDS, []):
         terminalreporter.write_line(str(line))

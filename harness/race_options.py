@@ -8,10 +8,12 @@ from typing import Any
 
 from makespan.harness.experiment import Cell
 from makespan.harness.informations import make_information
-from makespan.harness.set_up import INSTANCES, PROFILE, WORKLOAD, Load, batch_limit
+from makespan.harness.set_up import INSTANCES, PROFILES, WORKLOAD, Load, batch_limit
 from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
 from makespan.runtime.profiles import load_profile
+from makespan.runtime.simulated_cluster import check_fits
+from makespan.schedulers.instances import Cluster
 from makespan.schedulers.registry import load_policy, policies
 
 LEVELS = (1.0, 4.0, 16.0)
@@ -50,6 +52,8 @@ class RaceOptions:
         Sizes; requests None means all.
     out
         Folder of the results.
+    refused
+        Whether an experiment could not be run because of what it was given, such as a policy that raises.
     """
 
     workloads: tuple[str, ...]
@@ -61,6 +65,7 @@ class RaceOptions:
     instances: int
     requests: int | None
     out: Path
+    refused: bool = False
 
     @classmethod
     def from_options(cls, get: Any) -> "RaceOptions":
@@ -69,10 +74,10 @@ class RaceOptions:
             workloads=tuple(get("--workload") or [WORKLOAD]),
             policies=tuple(get("--policy") or policies.names()),
             information=tuple(get("--information") or ()),
-            profiles=tuple(get("--profile") or [PROFILE]),
+            profiles=tuple(get("--profile") or PROFILES),
             levels=tuple(get("--requests-per-slot") or LEVELS),
             seeds=get("--seeds"),
-            instances=get("--instances") or INSTANCES,
+            instances=INSTANCES if get("--instances") is None else get("--instances"),
             requests=get("--requests"),
             out=Path(get("--out")),
         )
@@ -83,12 +88,13 @@ class RaceOptions:
         """Load every name once, so that a misspelt one ends the run before it starts."""
         if self.seeds < 1:
             raise ValueError(f"a benchmark needs at least one seed, got {self.seeds}")
-        for profile in self.profiles:
-            load_profile(profile)
+        alone = [Cluster.uniform(load_profile(profile).instance(), 1) for profile in self.profiles]
         for name in self.policies:
             load_policy(name)
         for spec in self.workloads:
             workload = self.workload(spec, 0)
+            for cluster in alone:
+                check_fits(workload.requests, workload.output_tokens, cluster)
             for level in self.levels:
                 batch_limit(len(workload), self.instances, level)
             for name in self.information:

@@ -9,6 +9,7 @@ from makespan.schedulers.instances import Cluster
 
 WORKLOAD = "smollm2"
 PROFILE = "llama3.1-8b-rtxpro6000"
+PROFILES = (PROFILE, "streamrl-7b-h800")
 INSTANCES = 8
 
 
@@ -28,6 +29,8 @@ class Load:
 
 def batch_limit(requests: int, instances: int, requests_per_slot: float) -> int:
     """Return the batch limit at which so many requests come on one slot."""
+    if instances < 1:
+        raise ValueError(f"a cluster needs at least one instance, got {instances}")
     if not requests_per_slot > 0:
         raise ValueError(f"requests per slot must be positive, got {requests_per_slot}")
     return max(1, round(requests / (instances * requests_per_slot)))

@@ -43,7 +43,8 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def clear_records(folder: Path) -> None:
-    """Remove the records of an earlier run, so that a report is about one run."""
+    """Make the folder and remove the records of an earlier run, so that a report is about one run."""
+    (folder / "records").mkdir(parents=True, exist_ok=True)
     for path in (folder / "records").glob("*.json"):
         path.unlink()
 

@@ -73,8 +73,8 @@ def calibrate(
         "kv_capacity_tokens": setting.kv_capacity_tokens,
         "max_batch": grid.batches[-1],
         "max_batched_tokens": setting.max_batched_tokens,
-        "block_tokens": setting.block_tokens,
-        "source": _source(model.name if model else SMOLLM2, grid, setting.hardware),
+        "block_tokens": BLOCK_TOKENS,
+        "source": _source(model.name if model else SMOLLM2, grid, setting),
         "mape": float(f"{fit.mape:.3g}"),
     }
 
@@ -85,18 +85,17 @@ def _measure(model: Path, grid: Grid, kv_gib: int) -> Iterator[_Setting | list[S
         max_batch=grid.batches[-1],
         max_tokens=max(grid.contexts[-1], grid.prefills[-1]) + 1024,
         kv_gib=kv_gib,
-        # The block of the simulated instance.
-        kv_block=BLOCK_TOKENS,
         prefix_caching=False,
     )
     yield _Setting(_hardware(), engine.kv_capacity_tokens, engine.max_batched_tokens, engine.block_tokens)
     yield from measure_steps(engine, grid)
 
 
-def _source(model: str, grid: Grid, hardware: str) -> str:
+def _source(model: str, grid: Grid, setting: _Setting) -> str:
     return (
         f"Least squares over medians of {grid.steps} engine steps for each of {len(grid)} kinds of steps "
-        f"of {model} in bfloat16 under {_engine_version()} on {hardware}, KV blocks of {BLOCK_TOKENS} tokens."
+        f"of {model} in bfloat16 under {_engine_version()} on {setting.hardware}; "
+        f"the KV blocks of vLLM itself held {setting.block_tokens} tokens."
     )
 
 

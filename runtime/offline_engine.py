@@ -35,9 +35,6 @@ class OfflineEngine:
         The largest number of tokens of one request, prompt and output together.
     kv_gib
         The KV cache on the CPU, in GiB; on CUDA vLLM takes what the device has left.
-    kv_block
-        Tokens of one KV block. vLLM itself takes 16 on CUDA and 128 on the CPU, where samples of one prompt would
-        then share nothing, for most prompts are shorter; multiples of 32 are fastest there.
     prefix_caching
         Whether requests with a common prefix share its KV cache.
     """
@@ -49,7 +46,6 @@ class OfflineEngine:
         max_batch: int,
         max_tokens: int,
         kv_gib: int = 3,
-        kv_block: int = 32,
         prefix_caching: bool = True,
     ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -70,7 +66,8 @@ class OfflineEngine:
             disable_log_stats=True,
             use_tqdm_on_load=False,
             enforce_eager=on_cpu,
-            block_size=kv_block,
+            # vLLM's 128 on the CPU is longer than most prompts, so samples of one prompt would share nothing.
+            block_size=32 if on_cpu else None,
             kv_cache_memory_bytes=kv_gib * GIB if on_cpu else None,
         )
         self._engine: Any = import_module("vllm.v1.engine.llm_engine").LLMEngine.from_engine_args(arguments)

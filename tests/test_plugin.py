@@ -99,3 +99,24 @@ def test_a_plugin_that_raises_while_it_runs_is_one_line_and_exit_code_2(tmp_path
     used = makespan("simulate", "--policy", "raising", "--workload", "lognormal_1.0", path=tmp_path)
     assert used.returncode == 2
     assert used.stderr == "error: a policy part raised RuntimeError: no idea\n"
+
+
+def test_a_plugin_that_raises_fails_its_own_races_with_one_line_each_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "raising.py").write_text(
+        "from makespan.schedulers.policy import Policy\n"
+        "class Raises:\n"
+        "    def keys(self, view, rows):\n"
+        "        raise RuntimeError('no idea')\n"
+        "policy = Policy(order=Raises())\n"
+    )
+    fake_plugin(tmp_path, "raising", "raising = raising:policy")
+    options = ["--policy", "raising", "--policy", "fifo", "--workload", "lognormal_1.0", "--requests", "64"]
+    done = run(
+        *(sys.executable, "-m", "pytest", "harness/bench_policies.py", "--benchmark", "-q", *options),
+        *("--requests-per-slot", "4", "--out", str(tmp_path / "out")),
+        path=tmp_path,
+    )
+    assert done.returncode == 2, done.stdout
+    assert "raising: a policy part raised RuntimeError: no idea" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "fifo" in (tmp_path / "out" / "report.md").read_text()
