@@ -106,12 +106,13 @@ def _outputs(fields: Mapping[str, Any], place: str) -> tuple[Sequence[int], int,
 
 
 def _samples(value: Any, field: str, place: str) -> Sequence[int]:
+    """Return one length per sample; an empty answer, 0, took the one token that ended it."""
     if not isinstance(value, list):
-        return (whole(value, field, place),)
+        return (max(whole(value, field, place, 0), 1),)
     samples = listed(value, "a number, or a list with one number per sample", field, place)
     if all(type(tokens) is int and 1 <= tokens <= MOST_TOKENS for tokens in samples):
         return samples
-    return [whole(tokens, f"{field}[{index}]", place) for index, tokens in enumerate(samples)]
+    return [max(whole(tokens, f"{field}[{index}]", place, 0), 1) for index, tokens in enumerate(samples)]
 
 
 def _turns(value: Any, field: str, place: str) -> tuple[int, int, int]:

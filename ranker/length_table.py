@@ -80,10 +80,10 @@ def _outputs(table: Any) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     if not is_list(column):
         if given[0] in TURNS:
             raise Doubt
-        return ones, whole_numbers(column), none, ones
+        return ones, np.maximum(whole_numbers(column, 0), 1), none, ones
     counts, values = flat(column)
     if given[0] in OUTPUTS:
-        return counts, whole_numbers(values), none, ones
+        return counts, np.maximum(whole_numbers(values, 0), 1), none, ones
     turns = fields_of(values)
     if "gen" not in turns or "obs" not in turns:
         raise Doubt

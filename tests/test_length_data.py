@@ -133,21 +133,21 @@ GOOD: Row = {"prompt": "How many?", "output_tokens": [3, 4]}
 MALFORMED: list[tuple[Row, str]] = [
     ({"prompt": "x"}, "output_tokens must be given, a number or one number per sample, got none"),
     ({"prompt": "x", "output_tokens": None}, "output_tokens must be given, a number or one number per sample, got none"),
-    ({"prompt": "x", "output_tokens": 0}, "output_tokens must be a whole number of at least 1, got 0"),
-    ({"prompt": "x", "output_tokens": -45}, "output_tokens must be a whole number of at least 1, got -45"),
-    ({"prompt": "x", "output_tokens": 2.5}, "output_tokens must be a whole number of at least 1, got 2.5"),
-    ({"prompt": "x", "output_tokens": float("nan")}, "output_tokens must be a whole number of at least 1, got NaN"),
-    ({"prompt": "x", "output_tokens": float("inf")}, "output_tokens must be a whole number of at least 1, got Infinity"),
+    ({"prompt": "x", "output_tokens": -2}, "output_tokens must be a whole number of at least 0, got -2"),
+    ({"prompt": "x", "output_tokens": -45}, "output_tokens must be a whole number of at least 0, got -45"),
+    ({"prompt": "x", "output_tokens": 2.5}, "output_tokens must be a whole number of at least 0, got 2.5"),
+    ({"prompt": "x", "output_tokens": float("nan")}, "output_tokens must be a whole number of at least 0, got NaN"),
+    ({"prompt": "x", "output_tokens": float("inf")}, "output_tokens must be a whole number of at least 0, got Infinity"),
     (
         {"prompt": "x", "output_tokens": 10**30},
         "output_tokens must be at most 2147483647, got 1000000000000000000000000000000",
     ),
-    ({"prompt": "x", "output_tokens": True}, "output_tokens must be a whole number of at least 1, got true"),
-    ({"prompt": "x", "output_tokens": "many"}, 'output_tokens must be a whole number of at least 1, got "many"'),
+    ({"prompt": "x", "output_tokens": True}, "output_tokens must be a whole number of at least 0, got true"),
+    ({"prompt": "x", "output_tokens": "many"}, 'output_tokens must be a whole number of at least 0, got "many"'),
     ({"prompt": "x", "output_tokens": []}, "output_tokens must be a number, or a list with one number per sample, got []"),
-    ({"prompt": "x", "output_tokens": [5, 0]}, "output_tokens[1] must be a whole number of at least 1, got 0"),
-    ({"prompt": "x", "output_tokens": [5, None]}, "output_tokens[1] must be a whole number of at least 1, got null"),
-    ({"prompt": "x", "tokens": -1}, "tokens must be a whole number of at least 1, got -1"),
+    ({"prompt": "x", "output_tokens": [5, -1]}, "output_tokens[1] must be a whole number of at least 0, got -1"),
+    ({"prompt": "x", "output_tokens": [5, None]}, "output_tokens[1] must be a whole number of at least 0, got null"),
+    ({"prompt": "x", "tokens": -1}, "tokens must be a whole number of at least 0, got -1"),
     ({"prompt": "x", "tokens": 1, "output_tokens": 1}, "output_tokens must be given once, got output_tokens and tokens"),
     ({"prompt": "x", "output_tokens": 1, "prompt_tokens": 0}, "prompt_tokens must be a whole number of at least 1, got 0"),
     ({"prompt": "x", "output_tokens": 1, "cap": 0.5}, "cap must be a whole number of at least 1, got 0.5"),
@@ -168,8 +168,8 @@ MALFORMED: list[tuple[Row, str]] = [
 ]
 MALFORMED_JSON: list[tuple[Row, str]] = [
     ({"prompt": 7, "output_tokens": 1}, "prompt must be a text, got 7"),
-    ({"prompt": "x", "output_tokens": "5"}, 'output_tokens must be a whole number of at least 1, got "5"'),
-    ({"prompt": "x", "output_tokens": [[1]]}, "output_tokens[0] must be a whole number of at least 1, got [1]"),
+    ({"prompt": "x", "output_tokens": "5"}, 'output_tokens must be a whole number of at least 0, got "5"'),
+    ({"prompt": "x", "output_tokens": [[1]]}, "output_tokens[0] must be a whole number of at least 0, got [1]"),
     ({"prompt": "x", "output_tokens": 1, "group": [1]}, "group must be a text or a number, got [1]"),
     ({"prompt": "x", "output_tokens": 1, "model": {}}, "model must be a text or a number, got {}"),
     ({"prompt": "\ud800", "output_tokens": 1}, "prompt must be a text, got"),
@@ -193,7 +193,7 @@ def test_a_malformed_csv_row_is_named_by_file_line_field_and_rule(tmp_path: Path
         read_lengths(path)
 
 
-@pytest.mark.parametrize("value", [0, -3, 2.5, None, float("nan")])
+@pytest.mark.parametrize("value", [-1, -3, 2.5, None, float("nan")])
 def test_a_malformed_parquet_row_is_named_by_its_number(tmp_path: Path, value: float | None) -> None:
     rows: list[Row] = [{"prompt": "x", "output_tokens": 1.0}, {"prompt": "x", "output_tokens": value}]
     with pytest.raises(LengthDataError, match=r"lengths\.parquet, row 2: output_tokens must be "):
@@ -247,8 +247,8 @@ def test_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path: Pat
 
 
 def test_a_csv_row_is_named_by_the_line_it_starts_on(tmp_path: Path) -> None:
-    path = raw(tmp_path, 'prompt,output_tokens\n"two\nlines",5\nx,0\n', "lengths.csv")
-    with pytest.raises(LengthDataError, match=r"line 4: output_tokens must be a whole number of at least 1, got 0"):
+    path = raw(tmp_path, 'prompt,output_tokens\n"two\nlines",5\nx,-1\n', "lengths.csv")
+    with pytest.raises(LengthDataError, match=r"line 4: output_tokens must be a whole number of at least 0, got -1"):
         read_lengths(path)
 
 
@@ -435,7 +435,7 @@ def test_a_selector_that_finds_nothing_says_what_there_is(tmp_path: Path, select
 
 
 def test_rows_that_a_selector_leaves_out_need_not_be_well_formed(tmp_path: Path) -> None:
-    path = written(tmp_path, [{**GOOD, "model": "a"}, {"prompt": "x", "output_tokens": 0, "model": "b"}])
+    path = written(tmp_path, [{**GOOD, "model": "a"}, {"prompt": "x", "output_tokens": -1, "model": "b"}])
     assert len(read_lengths(f"{path}#model=a")) == 1
     with pytest.raises(LengthDataError, match=r"line 2: .* \(#malformed=drop leaves such rows out\)"):
         read_lengths(path)
@@ -443,11 +443,13 @@ def test_rows_that_a_selector_leaves_out_need_not_be_well_formed(tmp_path: Path)
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_malformed_rows_are_left_out_only_where_the_path_asks_and_they_are_counted(tmp_path: Path, format: str) -> None:
-    path = written(tmp_path, [GOOD, {"prompt": "x", "output_tokens": 0}, GOOD, {"prompt": "x", "output_tokens": -1}], format)
+    path = written(
+        tmp_path, [GOOD, {"prompt": "x", "output_tokens": -1}, GOOD, {"prompt": "x", "output_tokens": -1}], format
+    )
     data = read_lengths(f"{path}#malformed=drop")
     assert (len(data), data.malformed) == (2, 2)
     with pytest.raises(LengthDataError, match=r"at least one row of length data is needed, got only malformed rows \(1\)"):
-        read_lengths(f"{written(tmp_path, [{'output_tokens': 0}])}#malformed=drop")
+        read_lengths(f"{written(tmp_path, [{'output_tokens': -1}])}#malformed=drop")
 
 
 def test_a_file_whose_name_holds_a_mark_is_read_as_it_is(tmp_path: Path) -> None:
@@ -519,3 +521,9 @@ def test_a_hundred_thousand_rows_take_well_under_two_seconds(tmp_path: Path) -> 
     data = read_lengths(path)
     assert time.process_time() - began < 2
     assert (len(data), len(data.output_tokens)) == (100_000, 300_000)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_an_empty_answer_took_the_token_that_ended_it(tmp_path: Path, format: str) -> None:
+    rows: list[Row] = [{"prompt": "x", "output_tokens": 0}, {"prompt": "y", "output_tokens": 3}]
+    assert read_lengths(written(tmp_path, rows, format)).output_tokens.tolist() == [1, 3]

@@ -203,7 +203,7 @@ def test_a_choice_is_seeded_and_more_requests_than_there_are_is_an_error(tmp_pat
 
 
 def test_the_source_says_what_was_chosen_and_what_was_left_out(tmp_path: Path) -> None:
-    path = rows_file(tmp_path, [{**LENGTHS[0], "model": "m"}, {"output_tokens": 0, "model": "m"}, LENGTHS[1]])
+    path = rows_file(tmp_path, [{**LENGTHS[0], "model": "m"}, {"output_tokens": -1, "model": "m"}, LENGTHS[1]])
     workload = length_workload(f"{path}#model=m,malformed=drop", "mine")
     assert workload.source == "Lengths in lengths.jsonl, model m, malformed rows left out: 1."
 
