@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from makespan.runtime.compiled import compiled
+from makespan.runtime.cluster_steps import advance, drop_request, send_requests, start_requests
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.engine_state import (
     LEAVE,
@@ -16,13 +16,11 @@ from makespan.runtime.engine_state import (
     instance_records,
     request_records,
 )
-from makespan.runtime.spans import begin, finish, put_in, shorten, take_out
-from makespan.runtime.waiting_heap import remove
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
 from makespan.schedulers.types import FloatArray, IntArray
-from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE, QUEUED, RUNNING
+from makespan.schedulers.view import FINISHED, OUTSIDE, QUEUED, RUNNING
 
 
 def check_fits(requests: Requests, output_tokens: IntArray, cluster: Cluster) -> None:
@@ -102,7 +100,7 @@ class SimulatedCluster:
         """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
         if not (self._requests["state"][rows] == OUTSIDE).all():
             raise ValueError("a request must be started once, got one that is already inside an instance")
-        self._counter = _start(
+        self._counter = start_requests(
             self._requests,
             self._instances,
             self._tables,
@@ -115,13 +113,13 @@ class SimulatedCluster:
 
     def move(self, rows: IntArray, instances: IntArray) -> None:
         """Take requests to other instances; running ones leave at the next boundary between steps."""
-        _send(self._requests, self._instances, self._tables, rows, instances, int(self._clock[0]))
+        send_requests(self._requests, self._instances, self._tables, rows, instances, int(self._clock[0]))
 
     def abort(self, rows: IntArray) -> None:
         """End requests: running ones at the next boundary between steps, others at once; `wait` reports them."""
         state = self._requests["state"][rows]
         inside = rows[state == RUNNING]
-        _send(
+        send_requests(
             self._requests,
             self._instances,
             self._tables,
@@ -130,7 +128,7 @@ class SimulatedCluster:
             int(self._clock[0]),
         )
         for row in rows[state <= QUEUED]:
-            _drop(self._requests, self._instances, row, int(self._clock[0]))
+            drop_request(self._requests, self._instances, row, int(self._clock[0]))
             self._dropped.append(int(row))
 
     def wait(self, until: float = inf) -> Ended:
@@ -140,7 +138,7 @@ class SimulatedCluster:
             return self._report(rows)
         limit = NEVER if until == inf else round(until * PICOSECONDS)
         while True:
-            found, full = _advance(
+            found, full = advance(
                 self._requests,
                 self._instances,
                 self._running,
@@ -199,105 +197,3 @@ def timeline_of(requests: Any, instances: Any) -> Timeline:
         peak_batch=instances["peak_batch"].copy(),
         peak_blocks=instances["peak_blocks"].copy(),
     )
-
-
-@compiled
-def _start(
-    requests: Records,
-    instances: Records,
-    tables: IntArray,
-    rows: IntArray,
-    where: IntArray,
-    keys: FloatArray,
-    counter: int,
-    now: int,
-) -> int:
-    for k in range(len(rows)):
-        requests[rows[k]].key = keys[k]
-        requests[rows[k]].counter = counter
-        counter += 1
-        put_in(requests, instances, tables, where[k], rows[k], now)
-    return counter
-
-
-@compiled
-def _send(requests: Records, instances: Records, tables: IntArray, rows: IntArray, exits: IntArray, now: int) -> None:
-    """Let running requests leave when their span ends, and take waiting ones elsewhere at once."""
-    for k in range(len(rows)):
-        row = rows[k]
-        i = requests[row].instance
-        if requests[row].state == RUNNING:
-            requests[row].exit = exits[k]
-            shorten(instances, tables, i, now)
-        elif requests[row].state == QUEUED:
-            instances[i].root = remove(requests, instances[i].root, row)
-            instances[i].queued -= 1
-            put_in(requests, instances, tables, exits[k], row, now)
-
-
-@compiled
-def _drop(requests: Records, instances: Records, row: int, now: int) -> None:
-    """Abort a request that is not running."""
-    if requests[row].state == QUEUED:
-        i = requests[row].instance
-        instances[i].root = remove(requests, instances[i].root, row)
-        instances[i].queued -= 1
-    requests[row].state = ABORTED
-    requests[row].ended_ps = now
-
-
-@compiled
-def _advance(
-    requests: Records,
-    instances: Records,
-    running: IntArray,
-    tables: IntArray,
-    clock: IntArray,
-    limit: int,
-    ended: IntArray,
-    moved: IntArray,
-    spans: Records,
-    span_count: IntArray,
-) -> tuple[int, bool]:
-    """Run until requests end or `limit` is reached; returns how many ended and whether `spans` must grow first."""
-    if limit <= clock[0]:
-        return 0, False
-    while True:
-        if len(spans) > 0 and span_count[0] + len(instances) > len(spans):
-            return 0, True
-        next_end = NEVER
-        for i in range(len(instances)):
-            if instances[i].span_end == NEVER:
-                begin(requests, instances, running, tables, i, clock[0])
-            next_end = min(next_end, instances[i].span_end)
-        if next_end > limit or next_end == NEVER:
-            if limit != NEVER:
-                clock[0] = limit
-            return 0, False
-        clock[0] = next_end
-        found = 0
-        for i in range(len(instances)):
-            if instances[i].span_end != next_end:
-                continue
-            if len(spans) > 0:
-                _record(instances, spans, span_count, i)
-            found, leaving = finish(requests, instances, running, i, ended, found, moved)
-            for k in range(leaving):
-                target = take_out(requests, moved[k])
-                requests[moved[k]].preemptions += 1
-                put_in(requests, instances, tables, target, moved[k], next_end)
-        if found > 0 or next_end == limit:
-            return found, False
-
-
-@compiled
-def _record(instances: Records, spans: Records, span_count: IntArray, i: int) -> None:
-    span = spans[span_count[0]]
-    span.instance = i
-    span.start_ps = instances[i].span_start
-    span.end_ps = instances[i].span_end
-    span.batch = instances[i].span_batch
-    span.steps = instances[i].span_steps
-    span.prefill = instances[i].span_prefill
-    span.recompute = instances[i].span_recompute
-    span_count[0] += 1
