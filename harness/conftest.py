@@ -14,7 +14,7 @@ from makespan.harness.races import sections
 from makespan.harness.report import write_report
 from makespan.harness.speed import Speed, write_speeds
 from makespan.harness.store import clear_records, read_records
-from makespan.harness.table import for_terminal
+from makespan.harness.table import for_terminal, wide_console
 
 OPTIONS = pytest.StashKey[RaceOptions]()
 BAR = pytest.StashKey[Progress]()
@@ -120,7 +120,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if options is None:
         return
     records = read_records(options.out) if (options.out / "records").is_dir() else []
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
+    console = wide_console()
     for section in sections(records) if records else ():
         for race in section.races:
             console.print(f"{section.title}: {regime(race)}", highlight=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -63,6 +64,12 @@ def is_partial(section: Section) -> bool:
 def markdown(records: Sequence[Record]) -> str:
     """Return the report in Markdown: for each workload and profile the regimes, the headlines and the table."""
     return "\n".join(["# Results", "", *(line for section in sections(records) for line in _markdown_section(section))])
+
+
+def wide_console() -> Console:
+    """Return a console on standard output that does not squeeze tables where nobody has set a width."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 def for_terminal(section: Section) -> Table:
