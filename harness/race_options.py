@@ -129,7 +129,16 @@ class RaceOptions:
             for profile in self.profiles:
                 for level in self.levels:
                     for name in self.policies:
-                        meant_for = load_policy(name).information
-                        for information in (self.information or meant_for) if meant_for else ("none",):
+                        for information in self._information_of(name, spec):
                             for seed in range(self.seeds):
                                 yield Contest(spec, profile, level, name, information, seed)
+
+    def _information_of(self, policy: str, spec: str) -> tuple[str, ...]:
+        """Return what a policy is raced with: what was asked for, or what it is meant for and the workload has."""
+        meant_for = load_policy(policy).information
+        if not meant_for:
+            return ("none",)
+        if self.information:
+            return self.information
+        has_history = self.workload(spec, 0).previous_tokens is not None
+        return tuple(name for name in meant_for if name != "history" or has_history)
