@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from makespan.harness.defaults import INSTANCES, PROFILE, WORKLOAD
 from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
-from makespan.harness.set_up import INSTANCES, PROFILE, WORKLOAD, Load
 from makespan.harness.workloads import load_workload
 from makespan.schedulers import registry
 
@@ -66,6 +66,10 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Run one policy on one workload in virtual time."""
+    # Here and below what is heavy is imported where it is used: worker processes that start a real engine import this
+    # file again, and compiled code must not be loaded before the engine.
+    from makespan.harness.set_up import Load
+
     chosen = registry.load_policy(policy)
     cell = Load(profile, instances, max_batch).cell(load_workload(workload, requests, seed), seed)
     record = cell.race(policy, chosen, information or (chosen.information or ("none",))[-1])

@@ -6,17 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from makespan.harness.defaults import INSTANCES, LEVELS, PROFILES, WORKLOAD
 from makespan.harness.experiment import Cell
 from makespan.harness.informations import make_information
-from makespan.harness.set_up import INSTANCES, PROFILES, WORKLOAD, Load, batch_limit
+from makespan.harness.set_up import Load, batch_limit
 from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
 from makespan.runtime.profiles import load_profile
 from makespan.runtime.simulated_cluster import check_fits
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.registry import load_policy, policies
-
-LEVELS = (1.0, 4.0, 16.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 
+from makespan.harness.defaults import INSTANCES, PROFILE
 from makespan.harness.experiment import Cell
 from makespan.harness.workload import Workload
 from makespan.runtime.profiles import load_profile
 from makespan.schedulers.instances import Cluster
-
-WORKLOAD = "smollm2"
-PROFILE = "llama3.1-8b-rtxpro6000"
-PROFILES = (PROFILE, "streamrl-7b-h800")
-INSTANCES = 8
 
 
 @dataclass(frozen=True, slots=True)

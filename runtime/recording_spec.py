@@ -21,7 +21,7 @@ TASKS = (
     "word_sequence_reversal",
     "zebra_puzzles",
 )
-"""Tasks that SmolLM2 answers in ten to a few hundred tokens, save about one sample in twenty that never ends."""
+"""Tasks that SmolLM2 answers in ten to a few hundred tokens, save about one sample in nine that never ends."""
 
 
 @dataclass(frozen=True, kw_only=True)

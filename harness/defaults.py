@@ -1,0 +1,8 @@
+"""What is raced when nothing else is said."""
+
+WORKLOAD = "smollm2"
+PROFILE = "llama3.1-8b-rtxpro6000"
+PROFILES = (PROFILE, "streamrl-7b-h800")
+INSTANCES = 8
+LEVELS = (1.0, 4.0, 16.0)
+"""Requests per batch slot."""
