@@ -39,7 +39,10 @@ class Admission(Protocol):
     """May it start now?"""
 
     def admit(self, view: View, instance: int, rows: IntArray) -> int:
-        """Return how many of `rows`, placed on `instance` and in order, may be handed to it now."""
+        """Return how many of `rows`, placed on `instance` and in order, may be handed to it now.
+
+        Asked when something has changed there: a request was placed on it or one of its requests has ended.
+        """
         ...
 
 
