@@ -11,7 +11,7 @@ from makespan.harness.informations import make_information
 from makespan.harness.laws import assert_laws
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
-from makespan.runtime.dispatcher import Dispatcher, PolicyError
+from makespan.runtime.dispatcher import Dispatcher, PolicyError, estimates_of
 from makespan.runtime.engine import Timeline
 from makespan.runtime.fast_path import simulate_plan
 from makespan.runtime.simulated_cluster import SimulatedCluster
@@ -50,10 +50,12 @@ def _simulate_plan(workload: Workload, cluster: Cluster, policy: Policy, informa
     requests = workload.requests
     started = perf_counter()
     try:
-        view = View.at_start(cluster, requests, information.estimate(requests))
+        view = View.at_start(cluster, requests, estimates_of(information, requests))
         rows = policy.ordered(view, np.arange(len(requests)))
-        where = policy.placement.place(view, rows)
+        where = np.asarray(policy.placement.place(view, rows), dtype=np.int64)
         keys = policy.order.keys(view, rows)
+    except PolicyError:
+        raise
     except Exception as error:
         raise PolicyError(f"a policy part raised {type(error).__name__}: {error}") from error
     if where.shape != rows.shape or where.min() < 0 or where.max() >= len(cluster):

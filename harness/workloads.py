@@ -2,17 +2,16 @@
 
 import re
 
+from makespan.harness.defaults import WORKLOAD
 from makespan.harness.generators import lognormal
 from makespan.harness.length_workload import length_workload
 from makespan.harness.workload import Workload
 from makespan.schedulers.registry import BrokenPlugin, UnknownName, workloads
 
-DEFAULT_WORKLOAD = "smollm2"
-
 _LOGNORMAL = re.compile(r"lognormal_(\d+(?:\.\d+)?)")
 
 
-def load_workload(spec: str = DEFAULT_WORKLOAD, requests: int | None = None, seed: int = 0) -> Workload:
+def load_workload(spec: str = WORKLOAD, requests: int | None = None, seed: int = 0) -> Workload:
     """Return the workload that ``NAME`` or ``NAME=PATH`` asks for.
 
     A registered name is loaded with its path, if one is given; ``lognormal_SIGMA`` is drawn for any sigma. A name that

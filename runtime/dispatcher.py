@@ -17,16 +17,28 @@ from makespan.runtime.engine import Ended, Engine
 from makespan.schedulers.admissions import EngineAdmits
 from makespan.schedulers.estimates import Estimates, Finished, Information
 from makespan.schedulers.issues import KeepAll
-from makespan.schedulers.parts import HOLD
+from makespan.schedulers.parts import HOLD, Moves
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.rebalances import Stay
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, IntArray
-from makespan.schedulers.view import NOWHERE, View
+from makespan.schedulers.view import NOWHERE, QUEUED, RUNNING, View
 
 
 class PolicyError(RuntimeError):
     """A policy gave an answer that cannot be carried out, or raised."""
+
+
+def estimates_of(information: Information, requests: Requests) -> Estimates:
+    """Return what `information` believes, or raise `PolicyError` where it raises or believes something else."""
+    try:
+        estimates = information.estimate(requests)
+        known = len(estimates.point)
+    except Exception as error:
+        raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
+    if known != len(requests):
+        raise PolicyError(f"an information source must estimate {len(requests)} requests, got {known}")
+    return estimates
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +89,7 @@ class Dispatcher:
         self._placed = [np.empty(0, dtype=np.int64) for _ in range(instances)]
         self._placed_sorted = np.ones(instances, dtype=np.bool_)
         self._in_flight = np.zeros(instances, dtype=np.int64)
-        self._estimates = self.information.estimate(self.requests)
+        self._estimates = estimates_of(self.information, self.requests)
 
     def run(self) -> None:
         """Dispatch until every request has ended."""
@@ -91,9 +103,8 @@ class Dispatcher:
             self._take_note(ended)
             left -= len(ended.rows)
             if not len(ended.rows) and self._stuck():
-                raise PolicyError(
-                    f"a policy must place work on an idle cluster, got {len(self._waiting)} requests held for ever"
-                )
+                held = int((~self._ended).sum())
+                raise PolicyError(f"a policy must start work on an idle cluster, got {held} requests held for ever")
 
     def _next_arrival_time(self) -> float:
         if self._next_arrival == len(self._arrivals):
@@ -113,7 +124,7 @@ class Dispatcher:
             self.events += len(new)
 
     def _decide(self) -> None:
-        estimates = self.information.estimate(self.requests)
+        estimates = estimates_of(self.information, self.requests)
         if estimates is not self._estimates:
             self._estimates = estimates
             self._waiting_sorted = False
@@ -154,7 +165,7 @@ class Dispatcher:
         if not self._waiting_sorted:
             self._waiting = self.policy.ordered(view, self._waiting)
             self._waiting_sorted = True
-        where = self.policy.placement.place(view, self._waiting)
+        where = np.asarray(self.policy.placement.place(view, self._waiting), dtype=np.int64)
         if not len(where):
             return
         if len(where) > len(self._waiting) or where.max() >= len(view.cluster) or where.min() < HOLD:
@@ -187,6 +198,8 @@ class Dispatcher:
                     rows = self.policy.ordered(view, rows)
                     self._placed_sorted[i] = True
                 count = self.policy.admission.admit(view, i, rows)
+                if not 0 <= count <= len(rows):
+                    raise PolicyError(f"an admission must admit 0 to {len(rows)} requests, got {count}")
                 self._start(view, rows[:count], np.full(count, i))
                 self._placed[i] = rows[count:]
         self._changed.clear()
@@ -201,11 +214,25 @@ class Dispatcher:
             return
         moves = self.policy.rebalance.move(self._view())
         if len(moves.rows):
+            self._check(moves)
             self.engine.move(moves.rows, moves.instances)
             np.add.at(self._in_flight, self._instance[moves.rows], -1)
             np.add.at(self._in_flight, moves.instances, 1)
             self._instance[moves.rows] = moves.instances
             self.events += len(moves.rows)
+
+    def _check(self, moves: Moves) -> None:
+        """Refuse moves that the engine, which does not check them, could not carry out."""
+        count = len(self.engine.cluster)
+        if len(moves.rows) != len(moves.instances) or not ((moves.instances >= 0) & (moves.instances < count)).all():
+            raise PolicyError(
+                f"a rebalance must name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
+                f"got {moves.instances.tolist()[:5]}"
+            )
+        if not np.isin(self.engine.state[moves.rows], (QUEUED, RUNNING)).all():
+            raise PolicyError(
+                f"a rebalance must move requests that are inside an instance, got rows {moves.rows.tolist()[:5]}"
+            )
 
     def _abort(self) -> None:
         if isinstance(self.policy.issue, KeepAll):
@@ -227,7 +254,10 @@ class Dispatcher:
         self._changed.update(where.tolist())
         done = ended.rows[ended.finished]
         if len(done):
-            self.information.observe(Finished(done, ended.generated[ended.finished]))
+            try:
+                self.information.observe(Finished(done, ended.generated[ended.finished]))
+            except Exception as error:
+                raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
 
     def _stuck(self) -> bool:
         idle = not (self.engine.running + self.engine.queued).any()

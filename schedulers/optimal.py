@@ -10,7 +10,7 @@ these over instances. With batch limit 1 and constant step time this is P || Cma
 relaxation, so its bound holds for every schedule that keeps requests where they start.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -82,10 +82,14 @@ class Optimal:
                 f"optimal plans a whole stage at once, so all requests must arrive at 0, got {len(rows)} of "
                 f"{len(view.requests)}"
             )
+        # The solver is shown instances in the order of their counters, so that their labels do not matter (law L7).
+        by_sequence = view.cluster.by_sequence
+        turn = np.argsort(by_sequence)
         model = _LinearModel.of(view, rows)
-        hints = [part.place(view, rows) for part in (LeastTokens(), SkewAware(), RoundRobin())]
+        hints = [turn[part.place(view, rows)] for part in (LeastTokens(), SkewAware(), RoundRobin())]
         start = min([*hints, model.contiguous()], key=lambda instance: int(model.loads(instance).max()))
-        return model.solve(start, self.time_limit_s, self.seed)
+        found = model.solve(start, self.time_limit_s, self.seed)
+        return replace(found, instance=by_sequence[found.instance])
 
 
 def _tight_line(table_ps: IntArray, batch: int) -> tuple[int, int]:
@@ -110,7 +114,8 @@ class _LinearModel:
         kv = lengths * prompts + lengths * (lengths - 1) // 2
         share = -(-len(rows) // len(view.cluster))
         alpha, weights = [], []
-        for instance in view.cluster:
+        cluster = Cluster(tuple(view.cluster.instances[i] for i in view.cluster.by_sequence))
+        for instance in cluster:
             line = _tight_line(instance.step_time.table_ps(instance.max_batch), min(share, instance.max_batch))
             alpha.append(line[0])
             weights.append(
@@ -118,7 +123,7 @@ class _LinearModel:
                 + instance.step_time.ps_per_kv_token * kv
                 + instance.step_time.ps_per_prefill_token * prompts
             )
-        return cls(view.cluster, lengths, np.array(weights), np.array(alpha))
+        return cls(cluster, lengths, np.array(weights), np.array(alpha))
 
     def loads(self, instance: IntArray) -> IntArray:
         """Return the model's busy time of every instance for a placement, in picoseconds."""
@@ -150,7 +155,7 @@ class _LinearModel:
     def _fill(self, longest_first: IntArray, target: int) -> IntArray | None:
         where = np.empty_like(self.lengths)
         first = 0
-        for i in self.cluster.by_sequence.tolist():
+        for i in range(len(self.cluster)):
             rest = longest_first[first:]
             if not len(rest):
                 break

@@ -19,7 +19,7 @@ from makespan.schedulers.policy import Policy
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.types import IntArray
-from makespan.schedulers.view import OUTSIDE, QUEUED, RUNNING, View
+from makespan.schedulers.view import FINISHED, OUTSIDE, QUEUED, RUNNING, View
 
 
 class BrokenContract(AssertionError):
@@ -112,7 +112,7 @@ def _states(seed: int, count: int, *, mixed: bool = True) -> Iterator[View]:
         requests = Requests.of(
             rng.integers(1, 200, size), np.full(size, 400), group=rng.integers(0, size, size), sequence=rng.permutation(size)
         )
-        state = rng.choice([OUTSIDE, QUEUED, RUNNING], size) if mixed else np.full(size, OUTSIDE)
+        state = rng.choice([OUTSIDE, QUEUED, RUNNING, FINISHED], size) if mixed else np.full(size, OUTSIDE)
         inside = state != OUTSIDE
         instance = np.where(inside, rng.integers(0, instances, size), -1)
         running = np.bincount(instance[state == RUNNING], minlength=instances)
@@ -120,8 +120,8 @@ def _states(seed: int, count: int, *, mixed: bool = True) -> Iterator[View]:
         columns = {
             "instance": instance,
             "arrived": np.ones(size, dtype=np.bool_),
-            "ended": np.zeros(size, dtype=np.bool_),
-            "generated": np.where(state == RUNNING, rng.integers(0, 50, size), 0),
+            "ended": state == FINISHED,
+            "generated": np.where(state >= RUNNING, rng.integers(1, 50, size), 0),
             "state": state.astype(np.int64),
             "in_flight": running + queued,
             "running": running,

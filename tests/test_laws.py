@@ -50,6 +50,11 @@ def quick(name: str) -> Policy:
     return policy
 
 
+def cases_for(name: str) -> st.SearchStrategy[Case]:
+    """Return cases with arrivals, except for a policy that plans a whole stage at once and says so."""
+    return cases(arrivals=not isinstance(load_policy(name).placement, Optimal))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_policy_keeps_the_contract_of_its_parts(name: str) -> None:
     if isinstance(load_policy(name).placement, Optimal):
@@ -159,12 +164,11 @@ def test_l6_another_process_with_another_hash_seed_gives_the_same_bytes() -> Non
     assert len(outputs[0].splitlines()) == len(NAMES)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not isinstance(load_policy(n).placement, Optimal)])
-@given(case=cases(arrivals=True), information=st.sampled_from(INFORMATION), data=st.data())
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data(), information=st.sampled_from(INFORMATION))
 @thorough
-def test_l7_relabelling_relabels_the_run_and_changes_nothing_else(
-    name: str, case: Case, information: str, data: st.DataObject
-) -> None:
+def test_l7_relabelling_relabels_the_run_and_changes_nothing_else(name: str, data: st.DataObject, information: str) -> None:
+    case = data.draw(cases_for(name))
     rows = np.array(data.draw(st.permutations(range(len(case.requests)))))
     places = np.array(data.draw(st.permutations(range(len(case.cluster)))))
     relabelled = Case(
@@ -173,7 +177,7 @@ def test_l7_relabelling_relabels_the_run_and_changes_nothing_else(
         Cluster(tuple(case.cluster.instances[i] for i in places)),
     )
     runs = [
-        simulate(w := workload_of(c), c.cluster, load_policy(name), make_information(information, w, 1)).timeline
+        simulate(w := workload_of(c), c.cluster, quick(name), make_information(information, w, 1)).timeline
         for c in (case, relabelled)
     ]
     np.testing.assert_array_equal(runs[1].ended, runs[0].ended[rows])
@@ -223,21 +227,22 @@ def test_l8_the_solver_finds_and_proves_the_optimum(lengths: IntArray, instances
     assert record.makespan_s == pytest.approx(best)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not isinstance(load_policy(n).placement, Optimal)])
+@pytest.mark.parametrize("name", NAMES)
 @given(
-    case=cases(arrivals=True),
+    data=st.data(),
     information=st.sampled_from(["none", "cap", "prompt_length", "siblings"]),
     extra=st.lists(st.integers(0, 30), min_size=24, max_size=24),
 )
 @thorough
 def test_l9_decisions_do_not_depend_on_lengths_that_nobody_has_seen(
-    name: str, case: Case, information: str, extra: list[int]
+    name: str, data: st.DataObject, information: str, extra: list[int]
 ) -> None:
+    case = data.draw(cases_for(name))
     longer = np.minimum(case.output_tokens + np.array(extra[: len(case.requests)]), 64)
     room = Cluster(
         tuple(Instance(i.step_time, 4096, i.max_batch, i.max_batched_tokens, sequence=i.sequence) for i in case.cluster)
     )
-    runs = [watched(Case(case.requests, o, room), load_policy(name), information) for o in (case.output_tokens, longer)]
+    runs = [watched(Case(case.requests, o, room), quick(name), information) for o in (case.output_tokens, longer)]
     changed = longer != case.output_tokens
     first_news = min((float(run.timeline().ended[changed].min()) for run in runs), default=0) if changed.any() else np.inf
     seen = [[s for s in run.starts if s[0] < first_news] for run in runs]

@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makespan.harness import generators
+from makespan.harness.defaults import WORKLOAD
 from makespan.harness.generator import BETWEEN_PROMPTS, Generator
 from makespan.harness.generators import codemath_5k, codemath_10k, codemath_20k, lognormal
 from makespan.harness.length_workload import length_workload
 from makespan.harness.recorded import RECORDING, smollm2
 from makespan.harness.shapes import CodeMath, LogNormal
 from makespan.harness.workload import Workload
-from makespan.harness.workloads import DEFAULT_WORKLOAD, load_workload
+from makespan.harness.workloads import load_workload
 from makespan.schedulers import registry
 from makespan.schedulers.registry import BrokenPlugin, UnknownName
 
@@ -219,7 +220,7 @@ def test_smollm2_takes_the_last_sample_of_each_prompt_for_the_earlier_epoch(tmp_
 @pytest.mark.skipif(not RECORDING.exists(), reason="the recording is not there")
 def test_the_shipped_recording_is_the_default_workload() -> None:
     workload = load_workload()
-    assert workload.name == DEFAULT_WORKLOAD
+    assert workload.name == WORKLOAD
     assert len(workload) == 8 * len(np.unique(workload.requests.group))
     assert workload.previous_tokens is not None
     assert workload.output_tokens.max() <= 2048
@@ -402,7 +403,7 @@ def test_a_trace_of_another_kind_or_with_no_request_is_refused(tmp_path: Path, n
 
 def test_a_broken_plug_in_breaks_only_its_own_name(registered: dict[str, str]) -> None:
     registered["absent"] = "makespan.harness.absent:thing"
-    registered["text"] = "makespan.harness.workloads:DEFAULT_WORKLOAD"
+    registered["text"] = "makespan.harness.workloads:WORKLOAD"
     registered["nothing"] = "builtins:print"
     with pytest.raises(BrokenPlugin, match=r"workload 'absent' of .* cannot be loaded: ModuleNotFoundError"):
         load_workload("absent")
