@@ -422,7 +422,7 @@ REAL = {
     "alpaca=alpaca_eval/lengths_by_model.jsonl.gz#model=Conifer-7B-DPO": (805, 930),
     "rg=reasoning_gym_eval/lengths.jsonl.gz#model=meta-llama_llama-3.1-8b-instruct,split=default-evals": (13_650, 98_304),
     "tts=tts_knowledge/lengths.jsonl.gz#model=gpt-5-mini,dataset=frames,level=high_effort": (824, 64_401),
-    "ze=zeroeval/lengths.jsonl.gz#malformed=drop": (135_522, 12_042),
+    "ze=zeroeval/lengths.jsonl.gz": (135_571, 12_042),
 }
 
 
