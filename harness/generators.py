@@ -18,27 +18,15 @@ codemath_5k = Generator("codemath_5k", CodeMath(5_000), requests=1024, group_siz
 codemath_10k = Generator("codemath_10k", CodeMath(10_000), requests=1024, group_size=1, source=STREAMRL)
 codemath_20k = Generator("codemath_20k", CodeMath(20_000), requests=1024, group_size=1, source=STREAMRL)
 
-seer_moonlight = Generator(
-    "seer_moonlight",
-    LogNormal.with_mean(22_400, SEER_SIGMA, 64 * K),
-    requests=3200,
-    group_size=8,
-    source=SEER.format("Moonlight"),
-)
-seer_qwen2vl = Generator(
-    "seer_qwen2vl",
-    LogNormal.with_mean(7_600, SEER_SIGMA, 40 * K),
-    requests=9600,
-    group_size=16,
-    source=SEER.format("Qwen2-VL-72B"),
-)
-seer_kimi_k2 = Generator(
-    "seer_kimi_k2",
-    LogNormal.with_mean(39_000, SEER_SIGMA, 96 * K),
-    requests=6400,
-    group_size=8,
-    source=SEER.format("Kimi-K2"),
-)
+
+def _seer(name: str, workload: str, *, mean: int, cap: int, requests: int, group_size: int) -> Generator:
+    shape = LogNormal.with_mean(mean, SEER_SIGMA, cap)
+    return Generator(name, shape, requests=requests, group_size=group_size, source=SEER.format(workload))
+
+
+seer_moonlight = _seer("seer_moonlight", "Moonlight", mean=22_400, cap=64 * K, requests=3200, group_size=8)
+seer_qwen2vl = _seer("seer_qwen2vl", "Qwen2-VL-72B", mean=7_600, cap=40 * K, requests=9600, group_size=16)
+seer_kimi_k2 = _seer("seer_kimi_k2", "Kimi-K2", mean=39_000, cap=96 * K, requests=6400, group_size=8)
 
 
 def lognormal(sigma: float) -> Generator:

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
 from makespan.schedulers.instances import BLOCK_TOKENS, Instance
-from makespan.schedulers.registry import UnknownName
+from makespan.schedulers.registry import unknown_name
 from makespan.schedulers.step_time import StepTime
 
 SHIPPED = Path(__file__).parents[1] / "datasets" / "profiles"
@@ -96,9 +95,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
     path = Path(name_or_path)
     if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != ".json":
         if name_or_path not in profile_names():
-            near = get_close_matches(name_or_path, profile_names(), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise UnknownName(f"unknown profile {name_or_path!r}{hint} Known: {', '.join(profile_names()) or 'none'}")
+            raise unknown_name("profile", name_or_path, profile_names())
         path = SHIPPED / f"{name_or_path}.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")

@@ -52,7 +52,7 @@ class Registry:
         """
         found = [point for point in self._points() if point.name == name]
         if not found:
-            raise UnknownName(self._unknown(name))
+            raise unknown_name(self.noun, name, self.names())
         if len({point.value for point in found}) > 1 or len({_distribution(p) for p in found}) > 1:
             owners = " and ".join(sorted(f"{_distribution(p)} ({p.value})" for p in found))
             raise BrokenPlugin(f"a {self.noun} name must be registered once, got {name!r} from {owners}")
@@ -66,11 +66,12 @@ class Registry:
     def _points(self) -> Iterator[EntryPoint]:
         yield from entry_points(group=self.group)
 
-    def _unknown(self, name: str) -> str:
-        known = self.names()
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown {self.noun} {name!r}{hint or '.'} Known: {', '.join(known) or 'none'}"
+
+def unknown_name(noun: str, name: str, known: list[str]) -> UnknownName:
+    """Return the error for a name that is not among those known, with the nearest one."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return UnknownName(f"unknown {noun} {name!r}{hint} Known: {', '.join(known) or 'none'}")
 
 
 def _distribution(point: EntryPoint) -> str:
