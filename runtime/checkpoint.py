@@ -54,6 +54,11 @@ def publish_checkpoint(folder: Path, write: Callable[[Path], None], state: Mappi
     return published
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a run has published any, whole or not."""
+    return bool(_checkpoints(folder))
+
+
 def newest_checkpoint(folder: Path) -> Path:
     """Find the newest whole checkpoint, with a warning for each newer one that is not whole.
 

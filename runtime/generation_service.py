@@ -37,6 +37,17 @@ class GenerationService:
         Who decides.
     information
         Makes the one who knows, for the requests of a stage.
+
+    Attributes
+    ----------
+    version
+        Of the newest weights that were sent.
+    timeline, decide_s
+        Of the last stage.
+    stays
+        When each instance worked on each sample, in seconds of this process's monotonic clock.
+    recomputed_tokens
+        Tokens computed again after a move or a loss.
     """
 
     pool: InstancePool
@@ -46,7 +57,12 @@ class GenerationService:
     version: int = 0
     timeline: Timeline | None = None
     decide_s: float = 0.0
+    recomputed_tokens: int = 0
+    stays: list[list[tuple[float, float]]] = field(default_factory=list)
     _numbered: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        self.stays = [[] for _ in range(len(self.pool))]
 
     def generate(
         self,
@@ -87,7 +103,7 @@ class GenerationService:
             np.broadcast_to(np.asarray(cap), len(every)),
             group=np.repeat(np.arange(len(prompts)), samples),
         )
-        seeds = None if seed is None else [sample_seed(seed, self._numbered + row, 0) for row in range(len(every))]
+        seeds = None if seed is None else [sample_seed(seed, row, 0) for row in range(len(every))]
         engine = RealCluster(
             self.pool,
             self.cluster,
@@ -108,6 +124,9 @@ class GenerationService:
             if left.any():
                 engine.abort(np.flatnonzero(left))
             self.timeline, self.decide_s = engine.timeline(), dispatcher.decide_s
+            self.recomputed_tokens += int(self.timeline.recomputed.sum())
+            for kept, new in zip(self.stays, engine.stays, strict=True):
+                kept += new
 
     def update(self, weights: Any, version: int, *, keep: bool = True, wait: bool = True) -> None:
         """Send new weights to every instance.

@@ -209,6 +209,11 @@ class RealCluster:
             preemptions=int(self._preemptions[row]),
         )
 
+    @property
+    def stays(self) -> list[list[tuple[float, float]]]:
+        """When each instance worked on each sample, in seconds of this process's monotonic clock."""
+        return [[(a + self._zero, c + self._zero) for a, _, c in stays] for stays in self._stays]
+
     def timeline(self) -> Timeline:
         """Return what has happened. A second in which some request of an instance is in its prefill counts as prefill."""
         prefill = np.array([busy_seconds([(a, b) for a, b, _ in stays]) for stays in self._stays])
