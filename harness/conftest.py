@@ -2,21 +2,28 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from makespan.harness.agreement import agreements
+from makespan.harness.agreement import for_terminal as for_terminal_agreement
 from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
 from makespan.harness.headlines import regime
 from makespan.harness.race_options import RaceOptions
 from makespan.harness.races import sections
+from makespan.harness.real_options import CAP, REPETITIONS, RealOptions
 from makespan.harness.report import write_report
 from makespan.harness.speed import Speed, write_speeds
 from makespan.harness.store import clear_records, read_records
 from makespan.harness.table import for_terminal, wide_console
 
-OPTIONS = pytest.StashKey[RaceOptions]()
+if TYPE_CHECKING:
+    from makespan.harness.real_bench import RealBench
+
+OPTIONS = pytest.StashKey[RaceOptions | RealOptions]()
 BAR = pytest.StashKey[Progress]()
 SPEEDS = pytest.StashKey[list[Speed]]()
 
@@ -33,7 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seeds", type=int, default=1, help="how many seeds")
     group.addoption("--instances", type=int, help="how many instances")
     group.addoption("--requests", type=int, help="how many requests; default: all there are")
-    group.addoption("--engine", choices=["simulated"], default="simulated", help="what executes the requests")
+    group.addoption("--engine", choices=["simulated", "vllm"], default="simulated", help="what executes the requests")
+    group.addoption("--repetitions", type=int, default=REPETITIONS, help="real engine: how often every policy is run")
+    group.addoption("--cap", type=int, default=CAP, help="real engine: most tokens of an output")
+    group.addoption("--model", metavar="FOLDER", help="real engine: Hugging Face model; default: SmolLM2-135M")
+    group.addoption("--ray-address", metavar="HOST:PORT", help="real engine: Ray cluster; default: this machine")
     group.addoption("--out", default="results/latest", help="folder for records and report")
 
 
@@ -45,7 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Our report takes the place of pytest-benchmark's table, unless that is asked for.
     config.option.benchmark_quiet = config.option.verbose <= 0
     try:
-        options = RaceOptions.from_options(config.getoption)
+        real = config.getoption("--engine") == "vllm"
+        options = (RealOptions if real else RaceOptions).from_options(config.getoption)
         clear_records(options.out)
     except USER_ERRORS as error:
         pytest.exit(f"error: {one_line(error)}", returncode=EXIT_CODE)
@@ -53,8 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip benchmarks unless they are asked for."""
+    """Skip benchmarks unless they are asked for; on real engines there is nothing but the race."""
     if config.getoption("--benchmark"):
+        if config.getoption("--engine") == "vllm":
+            items[:] = [item for item in items if "real_contest" in getattr(item, "fixturenames", ())]
         return
     skip = pytest.mark.skip(reason="needs --benchmark")
     for item in items:
@@ -66,14 +80,46 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one benchmark of every contest."""
     if "contest" in metafunc.fixturenames:
         options = metafunc.config.stash.get(OPTIONS, None)
-        contests = list(options.contests()) if options else []
+        contests = list(options.contests()) if isinstance(options, RaceOptions) else []
         metafunc.parametrize("contest", contests, ids=str)
+    if "real_contest" in metafunc.fixturenames:
+        options = metafunc.config.stash.get(OPTIONS, None)
+        runs = list(options.contests()) if isinstance(options, RealOptions) else []
+        metafunc.parametrize("real_contest", runs, ids=str)
 
 
 @pytest.fixture(scope="session")
 def race_options(request: pytest.FixtureRequest) -> RaceOptions:
     """The options of this run."""
-    return request.config.stash[OPTIONS]
+    options = request.config.stash[OPTIONS]
+    assert isinstance(options, RaceOptions)
+    return options
+
+
+@pytest.fixture(scope="session")
+def real_options(request: pytest.FixtureRequest) -> RealOptions:
+    """The options of this run on real engines."""
+    options = request.config.stash[OPTIONS]
+    assert isinstance(options, RealOptions)
+    return options
+
+
+@pytest.fixture(scope="session")
+def rig(real_options: RealOptions) -> Iterator["RealBench"]:
+    """The instances, up and measured."""
+    # Only this benchmark needs Ray and vLLM.
+    from makespan.harness.real_bench import real_bench
+
+    chosen = real_options
+    with real_bench(
+        chosen.load(),
+        instances=chosen.instances,
+        max_batch=chosen.max_batch,
+        seed=chosen.seed,
+        model=chosen.model,
+        ray_address=chosen.ray_address,
+    ) as bench:
+        yield bench
 
 
 @pytest.fixture
@@ -108,7 +154,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     options = session.config.stash.get(OPTIONS, None)
     if options is not None and (options.out / "records").is_dir() and (records := read_records(options.out)):
         write_report(records, options.out)
-    if options is not None and options.refused:
+    if isinstance(options, RaceOptions) and options.refused:
         session.exitstatus = EXIT_CODE
     if speeds := session.config.stash.get(SPEEDS, []):
         write_speeds(speeds, session.config.stash[OPTIONS].out)
@@ -125,6 +171,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for race in section.races:
             console.print(f"{section.title}: {regime(race)}", highlight=False)
         console.print(for_terminal(section))
+    for agreement in agreements(records):
+        console.print(for_terminal_agreement(agreement))
+        console.print(str(agreement), highlight=False)
     for line in config.stash.get(SPEEDS, []):
         terminalreporter.write_line(str(line))
     if records:

@@ -49,6 +49,7 @@ def length_workload(
         output_tokens=data.output_tokens,
         source=_source(data),
         previous_tokens=data.previous_tokens[row] if told else None,
+        prompts=tuple(str(data.prompt[j]) for j in row) if data.prompt is not None and None not in data.prompt else None,
     )
     return whole if requests is None else whole.choose(requests, seed)
 

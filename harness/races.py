@@ -165,8 +165,8 @@ def _contenders(records: Sequence[Record]) -> tuple[Contender, ...]:
         most[r.seed] = max(r.delivered_tokens, most.get(r.seed, 0))
     contenders = []
     for (policy, information), found in _grouped(records, lambda r: (r.policy, r.information)):
-        runs = sorted(found, key=lambda r: r.seed)
-        if len({r.seed for r in runs}) < len(runs):
+        runs = sorted(found, key=lambda r: (r.seed, r.repetition))
+        if len({(r.seed, r.repetition) for r in runs}) < len(runs):
             raise ValueError(f"an experiment must be reported once, got {runs[0].key} or another seed of it repeated")
         # A real engine samples, so that its lengths differ from run to run; there only waste tells.
         complete = all(not r.wasted_tokens if r.engine != "simulated" else r.delivered_tokens == most[r.seed] for r in runs)

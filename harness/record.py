@@ -39,6 +39,11 @@ class Record:
         Times (seconds) at which the shares 0, 1/100 ... 1 of the requests had ended.
     batch_timeline
         For each instance its mean batch size in equal slices of the makespan.
+    repetition
+        Which of several runs of the same experiment, on a real engine.
+    simulated_makespan_s, measured_makespan_s, error
+        On a real engine: the makespan of the same experiment in simulation, that of the run, and the first over the second
+        minus 1.
     """
 
     workload: str
@@ -71,16 +76,20 @@ class Record:
     time_share: dict[str, float]
     completion: tuple[float, ...]
     batch_timeline: tuple[tuple[float, ...], ...]
+    repetition: int = 0
+    simulated_makespan_s: float | None = None
+    measured_makespan_s: float | None = None
+    error: float | None = None
     schema: str = SCHEMA
 
     def as_json(self) -> dict[str, Any]:
-        """Return the object that is written."""
-        return asdict(self)
+        """Return the object that is written; what is None is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def key(self) -> str:
         """A file name that tells experiments of one run apart."""
         return (
             f"{self.workload}__{self.requests}__{self.engine}__{self.profile}__{self.instances}x{self.max_batch}"
-            f"__{self.policy}__{self.information}__seed{self.seed}"
+            f"__{self.policy}__{self.information}__seed{self.seed}" + (f"__{self.repetition}" if self.repetition else "")
         ).replace("/", "-")

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from os import fsync, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +11,7 @@ from uuid import uuid4
 from makespan.harness.record import SCHEMA, Record
 
 _FIELDS = {field.name: field.type for field in fields(Record)}
+_OPTIONAL = {field.name for field in fields(Record) if field.default is not MISSING} - {"schema"}
 _SCALARS = {str: "a string", int: "a whole number", float: "a number"}
 _NESTED = {"time_share": "an object of numbers", "completion": "numbers", "batch_timeline": "a row of numbers per instance"}
 
@@ -74,13 +75,13 @@ def _read(path: Path) -> Record:
         raise ValueError(f"{path}: a record must be a JSON object, got {type(found).__name__}")
     if found.get("schema") != SCHEMA:
         raise ValueError(f"{path}: the schema must be {SCHEMA!r}, got {found.get('schema')!r}")
-    missing, unknown = _FIELDS.keys() - found.keys(), found.keys() - _FIELDS.keys()
+    missing, unknown = _FIELDS.keys() - _OPTIONAL - found.keys(), found.keys() - _FIELDS.keys()
     if missing or unknown:
         raise ValueError(f"{path}: a record must have the fields of {SCHEMA}, got {_difference(missing, unknown)}")
     for name, kind in _FIELDS.items():
-        if not _fits(found[name], kind):
+        if name in found and not _fits(found[name], kind):
             wanted = _SCALARS.get(kind) if isinstance(kind, type) else None
-            raise ValueError(f"{path}: {name} must be {wanted or _NESTED[name]}, got {_short(found[name])}")
+            raise ValueError(f"{path}: {name} must be {wanted or _NESTED.get(name, 'a number')}, got {_short(found[name])}")
     found["completion"] = tuple(found["completion"])
     found["batch_timeline"] = tuple(tuple(row) for row in found["batch_timeline"])
     return Record(**found)
@@ -88,7 +89,7 @@ def _read(path: Path) -> Record:
 
 def _fits(value: Any, kind: Any) -> bool:
     """Whether a JSON value can stand for a field annotated with `kind`."""
-    if kind is float:
+    if kind in (float, float | None):
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind in _SCALARS:
         return type(value) is kind

@@ -25,6 +25,8 @@ class Workload:
         One sentence: where the lengths come from.
     previous_tokens
         Length of the same prompt in an earlier epoch, NaN where unknown; None when there is no earlier epoch. Shape (n,).
+    prompts
+        Texts, or None where they are not known. Length n.
     prefix_hashes
         Per request the ids of its 512-token prompt blocks (equal ids share a prefix), or None.
     """
@@ -34,11 +36,12 @@ class Workload:
     output_tokens: IntArray
     source: str
     previous_tokens: FloatArray | None = None
+    prompts: tuple[str, ...] | None = None
     prefix_hashes: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.requests)
-        for name in ("output_tokens", "previous_tokens", "prefix_hashes"):
+        for name in ("output_tokens", "previous_tokens", "prompts", "prefix_hashes"):
             column = getattr(self, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"{name} must have {count} rows, got {len(column)}")
@@ -68,10 +71,30 @@ class Workload:
         groups, position = np.unique(self.requests.group, return_inverse=True)
         turn = np.random.default_rng(seed).permutation(len(groups))[position]
         rows = np.sort(np.lexsort((self.requests.sequence, turn))[:count])
+        return self._take(rows)
+
+    def shortened(self, cap: int) -> Self:
+        """Return the same requests with a lower cap: what was longer ends there."""
+        if cap < 1:
+            raise ValueError(f"a cap must be at least 1, got {cap}")
+        requests = self.requests
+        return replace(
+            self,
+            requests=replace(requests, max_new_tokens=np.minimum(requests.max_new_tokens, cap)),
+            output_tokens=np.minimum(self.output_tokens, cap),
+            previous_tokens=None if self.previous_tokens is None else np.minimum(self.previous_tokens, cap),
+        )
+
+    def with_lengths(self, prompt_tokens: IntArray, output_tokens: IntArray) -> Self:
+        """Return the same requests with prompts counted by another tokenizer and outputs as they turned out."""
+        return replace(self, requests=replace(self.requests, prompt_tokens=prompt_tokens), output_tokens=output_tokens)
+
+    def _take(self, rows: IntArray) -> Self:
         return replace(
             self,
             requests=self.requests.take(rows),
             output_tokens=self.output_tokens[rows],
             previous_tokens=None if self.previous_tokens is None else self.previous_tokens[rows],
+            prompts=None if self.prompts is None else tuple(self.prompts[j] for j in rows),
             prefix_hashes=None if self.prefix_hashes is None else tuple(self.prefix_hashes[j] for j in rows),
         )

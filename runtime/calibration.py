@@ -1,29 +1,23 @@
-"""Calibrating the simulator: the step times of a real model under real vLLM on one core or one device."""
+"""Calibrating the simulator: step times of a real model under real vLLM, on as many instances as are to work together."""
 
 import platform
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from makespan.runtime.engine_processes import stream
-from makespan.runtime.engine_slots import engine_slots
-from makespan.runtime.offline_engine import OfflineEngine
+from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.ray_session import has_gpu, ray_session
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
 from makespan.runtime.step_samples import Grid, StepSample, measure_steps
 from makespan.runtime.step_time_fit import fit_step_time
+from makespan.runtime.token_engine import EngineFacts
+from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
 from makespan.schedulers.instances import BLOCK_TOKENS
 
-
-@dataclass(frozen=True)
-class _Setting:
-    """What the engine was, told by the process that holds it."""
-
-    hardware: str
-    kv_capacity_tokens: int
-    max_batched_tokens: int
-    block_tokens: int
+Progress = Callable[[int, int], None]
 
 
 def calibrate(
@@ -31,11 +25,12 @@ def calibrate(
     *,
     model: Path | None = None,
     grid: Grid | None = None,
-    kv_gib: int = 1,
-    slot: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    kv_gib: float = 1.0,
+    instances: int = 1,
+    ray_address: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure a step-time profile and give the content of its file.
+    """Start instances, measure their step times and give the content of a profile's file.
 
     Parameters
     ----------
@@ -46,56 +41,61 @@ def calibrate(
     grid
         What to measure.
     kv_gib
-        The KV cache on the CPU, in GiB.
-    slot
-        The core or device to measure on, ``cpu:N`` or ``cuda:N``; by default the last one.
+        The KV cache of an instance on the CPU, in GiB.
+    instances
+        How many work at the same time, each on a core or device of its own.
+    ray_address
+        A Ray cluster to start them on; by default this machine.
     progress
         Called with the numbers of finished and of all kinds of steps.
     """
     grid = grid or Grid()
-    slot = slot or engine_slots()[-1]
-    told = iter(stream(_measure, {slot: (model or smollm2_folder(), grid, kv_gib)}))
-    setting = next(told)
-    assert isinstance(setting, _Setting)
+    longest = max(grid.contexts[-1] + grid.steps, grid.prefills[-1]) + 8
+    spec = VllmSpec(model=model or smollm2_folder(), max_batch=grid.batches[-1] + 1, max_tokens=longest, kv_gib=kv_gib)
+    with ray_session(ray_address, cores=instances):
+        pool = InstancePool(partial(VllmTokens, spec), instances, on_gpu=has_gpu())
+        try:
+            pool.wait_until_live()
+            content = measured_profile(pool, name, model.name if model else SMOLLM2, grid, progress)
+        finally:
+            pool.shutdown()
+    return content
+
+
+def measured_profile(
+    pool: InstancePool, name: str, model: str, grid: Grid, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure the step times of a pool of equal instances and give the content of a profile's file."""
     samples: list[StepSample] = []
-    for done, measured in enumerate(told, start=1):
-        assert isinstance(measured, list)
+    for done, measured in enumerate(measure_steps(pool, grid), start=1):
         samples += measured
         if progress is not None:
             progress(done, len(grid))
+    # A prompt beside a batch makes one more running request; the table ends with the largest batch.
+    samples = [replace(sample, running=min(sample.running, grid.batches[-1])) for sample in samples]
     fit = fit_step_time(samples, grid.batches)
+    facts = pool.facts[0]
+    assert facts is not None
     return {
         "name": name,
         "running": list(fit.running),
         "seconds": [_rounded(seconds) for seconds in fit.seconds],
         "seconds_per_kv_token": _rounded(fit.seconds_per_kv_token),
         "seconds_per_prefill_token": _rounded(fit.seconds_per_prefill_token),
-        "kv_capacity_tokens": setting.kv_capacity_tokens,
+        "kv_capacity_tokens": facts.kv_capacity_tokens,
         "max_batch": grid.batches[-1],
-        "max_batched_tokens": setting.max_batched_tokens,
+        "max_batched_tokens": facts.max_batched_tokens,
         "block_tokens": BLOCK_TOKENS,
-        "source": _source(model.name if model else SMOLLM2, grid, setting),
+        "source": _source(model, grid, facts, len(pool)),
         "mape": float(f"{fit.mape:.3g}"),
     }
 
 
-def _measure(model: Path, grid: Grid, kv_gib: int) -> Iterator[_Setting | list[StepSample]]:
-    engine = OfflineEngine(
-        model,
-        max_batch=grid.batches[-1],
-        max_tokens=max(grid.contexts[-1], grid.prefills[-1]) + 1024,
-        kv_gib=kv_gib,
-        prefix_caching=False,
-    )
-    yield _Setting(_hardware(), engine.kv_capacity_tokens, engine.max_batched_tokens, engine.block_tokens)
-    yield from measure_steps(engine, grid)
-
-
-def _source(model: str, grid: Grid, setting: _Setting) -> str:
+def _source(model: str, grid: Grid, facts: EngineFacts, instances: int) -> str:
+    together = f", {instances} instances working at the same time" if instances > 1 else ""
     return (
-        f"Least squares over medians of {grid.steps} engine steps for each of {len(grid)} kinds of steps "
-        f"of {model} in bfloat16 under {_engine_version()} on {setting.hardware}; "
-        f"the KV blocks of vLLM itself held {setting.block_tokens} tokens."
+        f"Least squares over medians of {len(grid)} kinds of steps of {model} in bfloat16 under {_engine_version()} on "
+        f"{_hardware()}{together}; the KV blocks of vLLM itself held {facts.block_tokens} tokens."
     )
 
 

@@ -54,3 +54,9 @@ def _reach(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except OSError as error:
         raise ValueError(f"--ray-address must name a Ray cluster that answers, got {address}: {error}") from None
+
+
+def has_gpu() -> bool:
+    """Tell whether the cluster has a GPU to give."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get("GPU", 0) >= 1

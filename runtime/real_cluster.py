@@ -109,6 +109,8 @@ class RealCluster:
         self._drafts = [_Draft.of(prompt) for prompt in prompts]
         self.generated = np.array([len(draft.tokens) for draft in self._drafts], dtype=np.int64)
         self._instance = np.full(count, NOWHERE, dtype=np.int64)
+        # What is on its way counts where it goes, as for the dispatcher.
+        self._bound_for = np.full(count, NOWHERE, dtype=np.int64)
         self._keys = np.zeros(count)
         self._shift_s: dict[int, float] = {}
         self._going: dict[int, int] = {}
@@ -147,7 +149,7 @@ class RealCluster:
         """KV blocks that the running requests of each instance hold, as of its last report."""
         inside = np.flatnonzero(self.state == RUNNING)
         tokens = self._requests.prompt_tokens[inside] + self.generated[inside]
-        blocks = np.bincount(self._instance[inside], -(-tokens // BLOCK_TOKENS), len(self.cluster))
+        blocks = np.bincount(self._bound_for[inside], -(-tokens // BLOCK_TOKENS), len(self.cluster))
         return blocks.astype(np.int64)
 
     def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
@@ -160,6 +162,7 @@ class RealCluster:
     def move(self, rows: IntArray, instances: IntArray) -> None:
         """Take requests to other instances with what they have generated; their KV is computed again."""
         self._going |= dict(zip(rows.tolist(), instances.tolist(), strict=True))
+        self._bound_for[rows] = instances
         self._cut(rows)
 
     def recall(self, rows: IntArray) -> None:
@@ -237,7 +240,7 @@ class RealCluster:
         )
 
     def _count(self, chosen: BoolArray) -> IntArray:
-        return np.bincount(self._instance[chosen], minlength=len(self.cluster)).astype(np.int64)
+        return np.bincount(self._bound_for[chosen], minlength=len(self.cluster)).astype(np.int64)
 
     def _submit(self, rows: Iterable[int] | IntArray, instances: Iterable[int] | IntArray) -> None:
         orders: dict[int, list[TokenRequest]] = defaultdict(list)
@@ -247,7 +250,7 @@ class RealCluster:
                 self._dropped.append(row)
                 continue
             orders[instance].append(self._order(row))
-            self.state[row], self._instance[row] = QUEUED, instance
+            self.state[row], self._instance[row], self._bound_for[row] = QUEUED, instance, instance
         for instance, wanted in orders.items():
             self._pool.submit(instance, wanted)
 

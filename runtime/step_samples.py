@@ -1,14 +1,18 @@
-"""Measured engine steps: how long vLLM took for a known batch, KV and prefill."""
+"""Measured engine steps: how long real instances took for a known batch, KV and prefill, all of them at once."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from statistics import median
 
-from makespan.runtime.offline_engine import OfflineEngine
+from makespan.runtime.instance_actor import Outcome
+from makespan.runtime.instance_pool import InstanceFailed, InstancePool, Lost, Reported
+from makespan.runtime.token_engine import FAILED, TokenRequest
 
+Work = tuple[int, int]
+"""Tokens of a prompt, and tokens to generate from it."""
 REPEATS = 3
-"""Prefill steps of one median; they are long, so few are enough."""
+"""Measurements of one median."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,17 @@ class Grid:
     prefills
         Prompt tokens of a request that is prefilled.
     most_kv
-        Batches and contexts whose product is larger are left out.
+        Batches and contexts whose product is larger are left out. Up to the most tokens of one step the prompts of a batch
+        are prefilled together, so that it decodes together.
     steps
-        How many decode steps give one median.
+        How many decode steps are timed together.
     """
 
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     contexts: tuple[int, ...] = (32, 256, 1024)
     prefills: tuple[int, ...] = (64, 256, 1024)
-    most_kv: int = 16_384
-    steps: int = 15
+    most_kv: int = 4096
+    steps: int = 40
 
     def __post_init__(self) -> None:
         for name in ("batches", "contexts", "prefills"):
@@ -75,13 +80,16 @@ class Grid:
         return len(self.prefills) + len(self.decodes)
 
 
-def measure_steps(engine: OfflineEngine, grid: Grid) -> Iterator[list[StepSample]]:
-    """Time prefill steps, then decode steps with and without a prefill beside them.
+def measure_steps(pool: InstancePool, grid: Grid) -> Iterator[list[StepSample]]:
+    """Time prefill steps, then decode steps with and without a prefill beside them, on all instances at once.
+
+    What an instance takes while the others work is what it takes in a generation stage, where they share caches, memory
+    and perhaps more. Times are those of the engines themselves.
 
     Parameters
     ----------
-    engine
-        An engine without prefix caching, so that equal prompts are computed anew.
+    pool
+        Idle instances.
     grid
         What to measure.
 
@@ -90,44 +98,75 @@ def measure_steps(engine: OfflineEngine, grid: Grid) -> Iterator[list[StepSample
     list of StepSample
         One kind of step, as soon as it is measured.
     """
+    bench = _Bench(pool)
     # The first steps of an engine allocate what the later ones reuse.
-    _time_prefill(engine, grid.prefills[-1])
+    bench.prefill(grid.prefills[-1])
     for tokens in grid.prefills:
-        seconds = median(_time_prefill(engine, tokens) for _ in range(REPEATS))
+        seconds = median(bench.prefill(tokens) for _ in range(REPEATS))
         yield [StepSample(1, tokens, tokens, seconds)]
     for batch, context in grid.decodes:
-        beside = grid.prefills[0] if batch < grid.batches[-1] else 0
-        yield _decode(engine, batch, context, steps=grid.steps, beside=beside)
+        seconds = median(bench.decode(batch, context, grid.steps) for _ in range(REPEATS))
+        samples = [StepSample(batch, batch * (context + 1 + grid.steps / 2), 0, seconds)]
+        if batch < grid.batches[-1]:
+            beside = grid.prefills[0]
+            samples.append(bench.prefill_beside(batch, context, grid.steps, beside))
+        yield samples
 
 
-def _decode(engine: OfflineEngine, batch: int, context: int, *, steps: int, beside: int) -> list[StepSample]:
-    names = [f"decode/{request}" for request in range(batch)]
-    for name in names:
-        engine.add(name, _prompt(context), cap=engine.max_tokens - context, forced=True)
-    while engine.running < batch:
-        engine.step()
-    before = engine.kv_tokens
-    seconds = median(_time_step(engine) for _ in range(steps))
-    samples = [StepSample(batch, (before + batch + engine.kv_tokens) / 2, 0, seconds)]
-    if beside:
-        before = engine.kv_tokens
-        seconds = median(_time_prefill(engine, beside) for _ in range(REPEATS))
-        samples.append(StepSample(batch + 1, before + batch * (REPEATS + 1) / 2 + beside, beside, seconds))
-    engine.abort(names)
-    return samples
+class _Bench:
+    """Gives every instance the same work at the same time."""
+
+    def __init__(self, pool: InstancePool) -> None:
+        self._pool = pool
+        # Numbers that no generation stage uses.
+        self._numbers = count(-2, -1)
+
+    def prefill(self, tokens: int) -> float:
+        """Return the seconds of a step that prefills one prompt; its first token is its last."""
+        return median(o.first - o.scheduled for outcomes in self._run([(tokens, 1)]) for o in outcomes)
+
+    def decode(self, batch: int, context: int, steps: int) -> float:
+        """Return the mean seconds of so many steps of a batch."""
+        done = self._run([(context, steps + 1)] * batch)
+        return median((o.last - o.first) / steps for outcomes in done for o in outcomes)
+
+    def prefill_beside(self, batch: int, context: int, steps: int, tokens: int) -> StepSample:
+        """Return a step that prefills one prompt while a batch decodes."""
+        # A short sample says by its end that the batch has begun; then one prompt follows the other.
+        began = (context, 2)
+        done = self._run([(context, steps + 1)] * batch + [began], then=[(tokens, 1)] * REPEATS)
+        late = [outcome for outcomes in done for outcome in outcomes if len(outcome.tokens) == 1]
+        kv = batch * (context + steps / 2) + tokens
+        return StepSample(batch + 1, kv, tokens, median(outcome.first - outcome.scheduled for outcome in late))
+
+    def _run(self, wanted: list[Work], then: list[Work] | None = None) -> list[list[Outcome]]:
+        """Have every instance do this work, and whenever some of it ends there, one of `then`."""
+        owners: dict[int, int] = {}
+
+        def submit(instance: int, works: list[Work]) -> None:
+            orders = [TokenRequest(next(self._numbers), _prompt(p), n, forced=True) for p, n in works]
+            owners.update((order.number, instance) for order in orders)
+            self._pool.submit(instance, orders)
+
+        later = [list(then or []) for _ in range(len(self._pool))]
+        done: list[list[Outcome]] = [[] for _ in range(len(self._pool))]
+        for i in range(len(self._pool)):
+            submit(i, wanted)
+        while owners:
+            for news in self._pool.wait(60.0):
+                if isinstance(news, Lost):
+                    raise InstanceFailed(f"instance {news.instance} was lost while it was measured: {news.reason}")
+                for outcome in news.report.outcomes if isinstance(news, Reported) else ():
+                    if outcome.number not in owners:
+                        continue
+                    if outcome.ended == FAILED:
+                        raise InstanceFailed(f"a step could not be measured: {outcome.reason}")
+                    i = owners.pop(outcome.number)
+                    done[i].append(outcome)
+                    if later[i]:
+                        submit(i, [later[i].pop()])
+        return done
 
 
-def _time_prefill(engine: OfflineEngine, tokens: int) -> float:
-    # Its first token is its last, so that it leaves in the step that prefills it.
-    engine.add("prefill", _prompt(tokens), cap=1, forced=True)
-    return _time_step(engine)
-
-
-def _time_step(engine: OfflineEngine) -> float:
-    start = time.perf_counter()
-    engine.step()
-    return time.perf_counter() - start
-
-
-def _prompt(tokens: int) -> list[int]:
-    return [100 + position % 1000 for position in range(tokens)]
+def _prompt(tokens: int) -> tuple[int, ...]:
+    return tuple(100 + position % 100 for position in range(tokens))

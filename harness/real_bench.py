@@ -1,0 +1,138 @@
+"""Races on real engines: every policy on the same instances, replaying recorded lengths or letting the model end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from makespan.harness.experiment import Cell, Run
+from makespan.harness.informations import make_information
+from makespan.harness.real_options import FORCED
+from makespan.harness.record import Record
+from makespan.harness.workload import Workload
+from makespan.runtime.calibration import measured_profile
+from makespan.runtime.dispatcher import Dispatcher
+from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.profiles import Profile
+from makespan.runtime.ray_session import has_gpu, ray_session
+from makespan.runtime.real_cluster import RealCluster, Sampling
+from makespan.runtime.sample import Prompt
+from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
+from makespan.runtime.step_samples import Grid
+from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
+from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
+from makespan.schedulers.policy import Policy
+
+MARGIN = 64
+"""Tokens beyond the longest prompt and output that an instance must hold."""
+
+
+@dataclass(slots=True, eq=False)
+class RealBench:
+    """Instances that are up, and the profile that was measured on them.
+
+    Parameters
+    ----------
+    pool
+        The instances.
+    workload
+        What is raced; prompts are counted by the model's own tokenizer.
+    prompts
+        Its token ids.
+    profile
+        What the instances were measured to be.
+    max_batch
+        Their batch limit.
+    """
+
+    pool: InstancePool
+    workload: Workload
+    prompts: list[Prompt]
+    profile: Profile
+    max_batch: int
+    seed: int
+    _numbered: int = 0
+
+    def race(self, name: str, policy: Policy, information: str, engine: str, repetition: int) -> Record:
+        """Run a policy on the real instances and in simulation, check the laws and return the record."""
+        cluster, workload = self._cluster(), self.workload
+        forced = workload.output_tokens if engine == FORCED else None
+        real = RealCluster(
+            self.pool,
+            cluster,
+            workload.requests,
+            self.prompts,
+            sampling=Sampling(forced=forced),
+            first_number=self._numbered,
+        )
+        self._numbered += len(workload)
+        source = make_information(information, workload, self.seed)
+        dispatcher = Dispatcher(workload.requests, real, policy, source)
+        began = perf_counter()
+        dispatcher.run()
+        wall = perf_counter() - began
+        run = Run(real.timeline(), dispatcher.decide_s, wall - dispatcher.decide_s, dispatcher.events)
+        lengths = np.where(run.timeline.finished, run.timeline.generated, workload.output_tokens)
+        happened = workload.with_lengths(workload.requests.prompt_tokens, lengths)
+        cell = Cell(happened, cluster, self.profile.name, self.seed)
+        return cell.measured(name, policy, information, run, engine, repetition)
+
+    def _cluster(self) -> Cluster:
+        capacity = min(facts.kv_capacity_tokens for facts in self.pool.facts if facts is not None)
+        return Cluster.uniform(self.profile.instance(self.max_batch, max(BLOCK_TOKENS, capacity)), len(self.pool))
+
+
+@contextmanager
+def real_bench(
+    workload: Workload,
+    *,
+    instances: int,
+    max_batch: int,
+    seed: int,
+    model: Path | None = None,
+    kv_gib: float = 1.0,
+    ray_address: str | None = None,
+) -> Iterator[RealBench]:
+    """Start instances, measure them as they are, side by side, and give what races are run on."""
+    folder = model or smollm2_folder()
+    prompts = _tokenised(folder, workload)
+    counted = np.array([len(prompt.tokens) for prompt in prompts], dtype=np.int64)
+    workload = workload.with_lengths(counted, workload.output_tokens)
+    longest = int((counted + workload.requests.max_new_tokens).max()) + MARGIN
+    spec = VllmSpec(model=folder, max_batch=max_batch, max_tokens=longest, kv_gib=kv_gib)
+    name = folder.name if model else SMOLLM2
+    with ray_session(ray_address, cores=instances):
+        pool = InstancePool(partial(VllmTokens, spec), instances, on_gpu=has_gpu())
+        try:
+            pool.wait_until_live()
+            content = measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest))
+            yield RealBench(pool, workload, prompts, Profile.of_json(content), max_batch, seed)
+        finally:
+            pool.shutdown()
+
+
+def _grid(max_batch: int, longest: int) -> Grid:
+    """Return a small grid: powers of two up to the batch limit, short and long contexts that the engine can hold."""
+    batches = sorted({max_batch, *(2**k for k in range(max_batch.bit_length()) if 2**k < max_batch)})
+    contexts = tuple(c for c in (32, 256) if c + MARGIN <= longest)
+    return Grid(batches=tuple(batches), contexts=contexts, prefills=tuple(p for p in (64, 256) if p < longest))
+
+
+def _tokenised(folder: Path, workload: Workload) -> list[Prompt]:
+    """Return the prompts under the model's chat template, or ones of the same number of tokens where no text is known."""
+    if workload.prompts is None:
+        return [Prompt(tuple(100 + k % 100 for k in range(count))) for count in workload.requests.prompt_tokens]
+    tokenizer: Any = import_module("transformers").AutoTokenizer.from_pretrained(str(folder))
+
+    def tokens(text: str) -> Prompt:
+        chat = [{"role": "user", "content": text}]
+        written = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        return Prompt(tuple(tokenizer.encode(written, add_special_tokens=False)))
+
+    return [tokens(text) for text in workload.prompts]

@@ -1,0 +1,131 @@
+"""What `pytest harness/ --benchmark --engine vllm` races: the options and the list of runs they mean."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from makespan.harness.defaults import WORKLOAD
+from makespan.harness.informations import make_information
+from makespan.harness.set_up import batch_limit
+from makespan.harness.workload import Workload
+from makespan.harness.workloads import load_workload
+from makespan.runtime.engine_slots import default_slots
+from makespan.schedulers.registry import load_policy, policies
+
+FORCED = "vllm-forced"
+FREE = "vllm-free"
+REQUESTS = 40
+CAP = 256
+PER_SLOT = 2.5
+REPETITIONS = 3
+FREE_REPETITIONS = 1
+"""Free runs differ in what is generated, so that repeating them says little about policies."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealContest:
+    """One run by its names."""
+
+    engine: str
+    policy: str
+    information: str
+    repetition: int
+
+    def __str__(self) -> str:
+        return f"{self.engine}-{self.policy}-{self.information}-{self.repetition}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealOptions:
+    """The options of a benchmark on real engines, checked before anything starts.
+
+    Parameters
+    ----------
+    workload
+        ``NAME`` or ``NAME=PATH``.
+    policies, information
+        Names; none given means every installed policy, with the best information that it is meant for.
+    instances, requests, cap, requests_per_slot, repetitions, seed
+        Sizes.
+    model
+        A Hugging Face model folder; None for SmolLM2-135M.
+    ray_address
+        A Ray cluster; None for this machine.
+    out
+        Folder of the results.
+    """
+
+    workload: str
+    policies: tuple[str, ...]
+    information: tuple[str, ...]
+    instances: int
+    requests: int
+    cap: int
+    requests_per_slot: float
+    repetitions: int
+    seed: int
+    model: Path | None
+    ray_address: str | None
+    out: Path
+
+    @classmethod
+    def from_options(cls, get: Any) -> "RealOptions":
+        """Build from pytest's ``config.getoption``."""
+        workloads = get("--workload") or [WORKLOAD]
+        if len(workloads) > 1:
+            raise ValueError(f"--engine vllm races on one --workload at a time, got {len(workloads)}")
+        levels = get("--requests-per-slot") or [PER_SLOT]
+        if len(levels) > 1:
+            raise ValueError(f"--engine vllm races at one --requests-per-slot at a time, got {len(levels)}")
+        options = cls(
+            workload=workloads[0],
+            policies=tuple(get("--policy") or policies.names()),
+            information=tuple(get("--information") or ()),
+            instances=get("--instances") or len(default_slots()),
+            requests=get("--requests") or REQUESTS,
+            cap=get("--cap"),
+            requests_per_slot=levels[0],
+            repetitions=get("--repetitions"),
+            seed=0,
+            model=Path(get("--model")) if get("--model") else None,
+            ray_address=get("--ray-address"),
+            out=Path(get("--out")),
+        )
+        options.check()
+        return options
+
+    def check(self) -> None:
+        """Load every name once, so that a misspelt one ends the run before it starts."""
+        if self.repetitions < 1:
+            raise ValueError(f"--repetitions must be at least 1, got {self.repetitions}")
+        if self.model is not None and not (self.model / "config.json").is_file():
+            raise FileNotFoundError(f"--model must be a Hugging Face folder with a config.json, got {self.model}")
+        workload = self.load()
+        batch_limit(len(workload), self.instances, self.requests_per_slot)
+        for contest in self.contests():
+            make_information(contest.information, workload, self.seed)
+
+    def load(self) -> Workload:
+        """Read the workload, shortened to the cap."""
+        return load_workload(self.workload, self.requests, self.seed).shortened(self.cap)
+
+    @property
+    def max_batch(self) -> int:
+        """Batch limit of an instance."""
+        return batch_limit(self.requests, self.instances, self.requests_per_slot)
+
+    def contests(self) -> Iterator[RealContest]:
+        """Yield every run; each repetition begins with another policy, so that none is always measured first."""
+        for engine, repetitions in ((FORCED, self.repetitions), (FREE, FREE_REPETITIONS)):
+            entries = [(name, self._information_of(name, engine)) for name in self.policies]
+            for repetition in range(repetitions):
+                first = repetition * len(entries) // repetitions
+                for name, information in entries[first:] + entries[:first]:
+                    yield RealContest(engine, name, information, repetition)
+
+    def _information_of(self, policy: str, engine: str) -> str:
+        """Return the best information that a policy is meant for; nobody knows how a model will end, so no oracle then."""
+        wanted = self.information or load_policy(policy).information or ("none",)
+        known = [name for name in wanted if engine == FORCED or "oracle" not in name]
+        return known[-1] if known else "history"
