@@ -2,9 +2,10 @@
 
 from makespan.harness.laws import BrokenLaw
 from makespan.runtime.dispatcher import PolicyError
+from makespan.runtime.engine import CannotRun
 from makespan.schedulers.registry import BrokenPlugin, UnknownName
 
-USER_ERRORS = (ValueError, UnknownName, BrokenPlugin, PolicyError, BrokenLaw, OSError, ModuleNotFoundError)
+USER_ERRORS = (ValueError, UnknownName, BrokenPlugin, PolicyError, CannotRun, BrokenLaw, OSError, ModuleNotFoundError)
 EXIT_CODE = 2
 
 

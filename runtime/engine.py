@@ -9,6 +9,10 @@ from makespan.schedulers.instances import Cluster
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 
 
+class CannotRun(RuntimeError):
+    """An engine or a trainer cannot be started, or not again."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ended:
     """What happened while time passed.

@@ -4,7 +4,7 @@ The two calls are those of StreamRL (arXiv 2504.15930, section 3): `generate` an
 policy and the information source, the same objects as in simulation.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,7 @@ class GenerationService:
         temperature: float = 1.0,
         seed: int | None = None,
         forced: IntArray | None = None,
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample, None, None]:
         """Generate samples of every prompt, giving each as it ends. One stage at a time.
 
         Parameters

@@ -1,6 +1,7 @@
 """The Ray actor around one engine: it takes orders at any time and reports when there is something to say."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -114,6 +115,10 @@ class InstanceActor:
             pass
         self._started.set()
         return self._engine.facts
+
+    def pid(self) -> int:
+        """Return the process of this actor; its engine is a child of it."""
+        return os.getpid()
 
     async def submit(self, requests: list[TokenRequest]) -> None:
         """Begin samples."""

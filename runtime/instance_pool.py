@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from makespan.runtime.engine import CannotRun
 from makespan.runtime.instance_actor import InstanceActor, Report
 from makespan.runtime.token_engine import EngineFacts, TokenEngine, TokenRequest
 
@@ -18,7 +19,7 @@ ATTEMPTS = 3
 """Starts of one instance in a row that may fail before the pool gives up."""
 
 
-class InstanceFailed(RuntimeError):
+class InstanceFailed(CannotRun):
     """An instance cannot be started, or not again."""
 
 
@@ -142,6 +143,11 @@ class InstancePool:
     def updating(self) -> bool:
         """Whether some instance has yet to take the newest weights."""
         return any(seat.updates for seat in self._seats)
+
+    def process(self, instance: int) -> int:
+        """Return the process of an instance's actor on its machine, to look at or to kill; the engine is its child."""
+        pid: int = ray.get(self._seats[instance].actor.pid.remote())
+        return pid
 
     def wait_until_live(self) -> None:
         """Return when every instance has started."""

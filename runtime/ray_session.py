@@ -25,6 +25,8 @@ def ray_session(address: str | None = None, *, cores: int | None = None) -> Iter
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
+        # Ray's workers are nice to what else runs on a machine; engines and trainers are what this one is for.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # What a killed actor has started must not outlive it.
         os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
         ray.init(

@@ -112,6 +112,8 @@ class RealCluster:
         # What is on its way counts where it goes, as for the dispatcher.
         self._bound_for = np.full(count, NOWHERE, dtype=np.int64)
         self._keys = np.zeros(count)
+        self._turn = np.zeros(count, dtype=np.int64)
+        self._turns = 0
         self._shift_s: dict[int, float] = {}
         self._going: dict[int, int] = {}
         self._given_up: set[int] = set()
@@ -136,12 +138,12 @@ class RealCluster:
 
     @property
     def running(self) -> IntArray:
-        """Requests of each instance that have made a token there, as of its last report."""
+        """Requests in the batch of each instance, as far as its reports tell."""
         return self._count(self.state == RUNNING)
 
     @property
     def queued(self) -> IntArray:
-        """Requests of each instance that have not."""
+        """Requests that wait inside each instance."""
         return self._count(self.state == QUEUED)
 
     @property
@@ -163,6 +165,8 @@ class RealCluster:
         """Take requests to other instances with what they have generated; their KV is computed again."""
         self._going |= dict(zip(rows.tolist(), instances.tolist(), strict=True))
         self._bound_for[rows] = instances
+        # Nobody is to take away again what is under way.
+        self.state[rows] = RUNNING
         self._cut(rows)
 
     def recall(self, rows: IntArray) -> None:
@@ -185,6 +189,7 @@ class RealCluster:
                     case Reported(i, report, behind):
                         # One shift for the whole stage: a better one would change the order of what lies close together.
                         self._note(i, report, self._shift_s.setdefault(i, behind - self._zero), ended, returned)
+                        self._admit(i)
                     case Lost(i):
                         self._lose(i, ended, returned)
                     case Joined(i):
@@ -251,8 +256,23 @@ class RealCluster:
                 continue
             orders[instance].append(self._order(row))
             self.state[row], self._instance[row], self._bound_for[row] = QUEUED, instance, instance
+            self._turn[row] = self._turns = self._turns + 1
         for instance, wanted in orders.items():
             self._pool.submit(instance, wanted)
+            self._admit(instance)
+
+    def _admit(self, i: int) -> None:
+        """Take it that what waits first inside an instance runs as soon as a batch slot is free, as vLLM has it.
+
+        The first token, which proves it, is told later; until then others would be sent to where there is no room, or what
+        has begun would be taken away.
+        """
+        here = self._bound_for == i
+        free = int(self.cluster.max_batch[i]) - int((here & (self.state == RUNNING)).sum())
+        waiting = np.flatnonzero(here & (self.state == QUEUED))
+        if free > 0 and len(waiting):
+            first = np.lexsort((self._turn[waiting], self._keys[waiting]))[:free]
+            self.state[waiting[first]] = RUNNING
 
     def _order(self, row: int) -> TokenRequest:
         sampling, made = self._sampling, self._drafts[row].tokens

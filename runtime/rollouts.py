@@ -111,7 +111,7 @@ class Rollouts:
             chat = [{"role": "user", "content": text}]
             written = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
             return Prompt(tuple(self.tokenizer.encode(written, add_special_tokens=False)))
-        except (UnicodeError, TypeError, ValueError) as error:
+        except (UnicodeError, TypeError, ValueError, AttributeError) as error:
             return Prompt((), refused=f"a prompt must be text that can be encoded: {error}")
 
     def _scored(self, step: int, task: TaskPrompt, group: Sequence[Sample]) -> list[TrainingSample]:

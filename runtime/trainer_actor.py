@@ -90,6 +90,10 @@ class TrainerActor:
         self._reports: dict[str, Any] = dict(self._trainer.notes.get("reports", {}))
         return self._trainer.version
 
+    def pid(self) -> int:
+        """Return the process of this actor."""
+        return os.getpid()
+
     def learn(self, groups: Sequence[Sequence[TrainingSample]]) -> None:
         """Take complete groups and compute what they fill."""
         began = monotonic()

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from makespan.runtime.engine import CannotRun
 from makespan.runtime.trainer_actor import StepDone, TrainerActor, TrainerSpec
 from makespan.runtime.training_sample import TrainingSample
 
@@ -20,7 +21,7 @@ ATTEMPTS = 5
 """Deaths of the trainer within one checkpoint after which it is given up."""
 
 
-class TrainerFailed(RuntimeError):
+class TrainerFailed(CannotRun):
     """The trainer cannot be started, or keeps dying."""
 
 
@@ -55,6 +56,12 @@ class TrainerService:
         self.replaced = 0
         self.version = self._start()
         self._ordered = self.version
+
+    @property
+    def process(self) -> int:
+        """The process of the trainer on its machine, to look at or to kill."""
+        pid: int = ray.get(self._actor.pid.remote())
+        return pid
 
     def learn(self, groups: Groups) -> None:
         """Have groups learned. Does not wait."""

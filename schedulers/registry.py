@@ -1,6 +1,6 @@
 """Names to things, through entry points: listed without importing, loaded one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -67,7 +67,7 @@ class Registry:
         yield from entry_points(group=self.group)
 
 
-def unknown_name(noun: str, name: str, known: list[str]) -> UnknownName:
+def unknown_name(noun: str, name: str, known: Collection[str]) -> UnknownName:
     """Return the error for a name that is not among those known, with the nearest one."""
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."

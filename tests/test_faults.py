@@ -1,0 +1,122 @@
+"""Processes killed or frozen at random moments: no sample is lost and none comes twice."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from ray.exceptions import RayActorError
+from stage_of_actors import MAX_BATCH, check_whole, prompts, scripted_pool, service
+
+from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.ray_session import ray_session
+from makespan.runtime.sample import Prompt
+from makespan.schedulers import catalog, registry
+
+CAP = 60
+TRIALS = 30
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with ray_session(cores=4):
+        yield
+
+
+@pytest.fixture(scope="module")
+def pool(cluster: None) -> Iterator[InstancePool]:
+    with scripted_pool(3) as started:
+        yield started
+
+
+def kill(pool: InstancePool, instance: int) -> None:
+    """Kill an instance's actor unless it is being replaced just now."""
+    with suppress(RayActorError, ProcessLookupError):
+        os.kill(pool.process(instance), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_no_sample_is_lost_or_doubled_when_instances_are_killed(pool: InstancePool, trial: int) -> None:
+    rng = np.random.default_rng(trial)
+    names = registry.policies.names()
+    policy = registry.load_policy(names[trial % len(names)])
+    wanted = prompts(30, seed=trial)
+    moments = set(rng.choice(28, size=2, replace=False).tolist())
+    serving, samples = service(pool, policy), []
+    for sample in serving.generate(wanted, cap=CAP):
+        samples.append(sample)
+        if len(samples) in moments:
+            kill(pool, int(rng.integers(3)))
+    check_whole(samples, wanted, CAP)
+    assert serving.timeline is not None
+    assert (serving.timeline.peak_batch <= MAX_BATCH).all()
+    delivered = sum(len(sample.tokens) for sample in samples)
+    assert int(serving.timeline.generated.sum()) == delivered
+
+
+def test_the_killed_were_replaced(pool: InstancePool) -> None:
+    pool.wait_until_live()
+    assert pool.replaced >= TRIALS // 2
+    wanted = prompts(12)
+    check_whole(list(service(pool, catalog.lpt).generate(wanted, cap=CAP)), wanted, CAP)
+
+
+def test_all_instances_at_once_may_die(pool: InstancePool) -> None:
+    pool.wait_until_live()
+    wanted, samples = prompts(24, seed=99), []
+    for sample in service(pool).generate(wanted, cap=CAP):
+        samples.append(sample)
+        if len(samples) == 5:
+            for instance in range(3):
+                kill(pool, instance)
+    check_whole(samples, wanted, CAP)
+
+
+def test_a_poison_prompt_and_a_death_in_one_stage(pool: InstancePool) -> None:
+    pool.wait_until_live()
+    wanted, samples = [*prompts(16, seed=5), Prompt(())], {}
+    for sample in service(pool).generate(wanted, cap=CAP):
+        samples[sample.row] = sample
+        if len(samples) == 4:
+            kill(pool, 0)
+    assert samples[16].ended == "failed"
+    check_whole([samples[row] for row in range(16)], wanted[:16], CAP)
+
+
+def test_a_frozen_instance_is_found_out_and_replaced(cluster: None) -> None:
+    with scripted_pool(1, hang_s=2.0) as pool:
+        wanted, samples = prompts(12, seed=1), []
+        for sample in service(pool).generate(wanted, cap=CAP):
+            samples.append(sample)
+            if len(samples) == 3:
+                os.kill(pool.process(0), signal.SIGSTOP)
+        check_whole(samples, wanted, CAP)
+        assert pool.replaced == 1
+
+
+def test_new_weights_reach_an_instance_that_was_replaced_meanwhile(cluster: None) -> None:
+    with scripted_pool(1) as pool:
+        serving, wanted, samples = service(pool), prompts(12, seed=2), []
+        for sample in serving.generate(wanted, cap=CAP):
+            samples.append(sample)
+            if len(samples) == 3:
+                serving.update(ray.put(b"weights"), 1, wait=False)
+                kill(pool, 0)
+        check_whole(samples, wanted, CAP)
+        assert {sample.end_version for sample in samples[-2:]} == {1}
+
+
+def test_shutdown_leaves_nothing_running() -> None:
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    files = set(os.listdir("/dev/shm"))
+    with ray_session(cores=2), scripted_pool(2) as pool:
+        kill(pool, 0)
+        actor = pool.process(1)
+    left = {process.pid for process in psutil.Process().children(recursive=True)} - before
+    assert not {pid for pid in left if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
+    assert not psutil.pid_exists(actor)
+    assert set(os.listdir("/dev/shm")) <= files

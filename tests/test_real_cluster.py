@@ -1,0 +1,207 @@
+"""Real Ray actors driven by the dispatcher; the engines inside are scripted, so that every output is known."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_engine import cannot_start, expected_output
+from stage_of_actors import INSTANCE, MAX_BATCH, check_whole, prompts, scripted_pool, service
+
+from makespan.runtime.dispatcher import Dispatcher
+from makespan.runtime.instance_pool import InstanceFailed, InstancePool
+from makespan.runtime.ray_session import ray_session
+from makespan.runtime.real_cluster import RealCluster, order_preserving
+from makespan.runtime.sample import Prompt
+from makespan.schedulers import catalog, registry, sources
+from makespan.schedulers.instances import Cluster
+from makespan.schedulers.issues import OverIssue
+from makespan.schedulers.parts import Moves
+from makespan.schedulers.policy import Policy
+from makespan.schedulers.requests import Requests
+from makespan.schedulers.view import RUNNING, View
+
+CAP = 60
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[InstancePool]:
+    with ray_session(cores=4), scripted_pool(2) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", registry.policies.names())
+def test_every_policy_gets_every_sample_whole(pool: InstancePool, name: str) -> None:
+    policy, wanted = registry.load_policy(name), prompts(24, seed=len(name))
+    serving = service(pool, policy)
+    check_whole(list(serving.generate(wanted, cap=CAP)), wanted, CAP)
+    assert serving.timeline is not None
+    assert (serving.timeline.peak_batch <= MAX_BATCH).all()
+
+
+def test_samples_come_while_others_run(pool: InstancePool) -> None:
+    wanted = prompts(16)
+    serving = service(pool)
+    stream = serving.generate(wanted, cap=CAP)
+    first = next(stream)
+    lengths = [len(expected_output(prompt.tokens, CAP)) for prompt in wanted]
+    assert len(first.tokens) < max(lengths)
+    assert len(list(stream)) == 15
+
+
+def test_a_caller_who_stops_early_leaves_idle_instances(pool: InstancePool) -> None:
+    serving, wanted = service(pool), prompts(16)
+    stream = serving.generate(wanted, cap=CAP)
+    next(stream)
+    stream.close()
+    check_whole(list(serving.generate(wanted, cap=CAP)), wanted, CAP)
+
+
+def test_lengths_can_be_forced(pool: InstancePool) -> None:
+    wanted = np.arange(1, 25)
+    done = list(service(pool, catalog.lpt).generate(prompts(24), cap=CAP, forced=wanted))
+    assert {sample.row: len(sample.tokens) for sample in done} == dict(enumerate(wanted.tolist()))
+
+
+def test_what_should_start_first_does(pool: InstancePool) -> None:
+    # On one batch slot the order of starting is the order of the keys.
+    caps = np.array([5, 40, 10, 30, 20, 25, 15, 35])
+    requests = Requests.of(np.full(8, 2), caps)
+    cluster = Cluster.uniform(INSTANCE, 2)
+    engine = RealCluster(pool, cluster, requests, prompts(8), first_number=10_000)
+    everything = np.arange(8)
+    engine.start(everything, np.zeros(8, dtype=np.int64), -caps.astype(float))
+    while engine.running.sum() + engine.queued.sum():
+        engine.wait(engine.now + 1)
+    admitted = engine.timeline().admitted
+    longest_first = np.argsort(-caps)
+    assert (np.diff(admitted[longest_first][MAX_BATCH:]) >= 0).all()
+    assert admitted[longest_first][:MAX_BATCH].max() <= admitted[longest_first][MAX_BATCH:].min()
+
+
+@dataclass(frozen=True, slots=True)
+class KeepMoving:
+    """Moves what runs to the other instance, each request a few times."""
+
+    def move(self, view: View) -> Moves:
+        rows = np.flatnonzero((view.state == RUNNING) & (view.generated % 3 == 1))[:2]
+        return Moves(rows, 1 - view.instance[rows])
+
+
+def test_a_moved_sample_goes_on_where_it_was(pool: InstancePool) -> None:
+    wanted = prompts(20, seed=7)
+    serving = service(pool, Policy(rebalance=KeepMoving()))
+    samples = list(serving.generate(wanted, cap=CAP))
+    check_whole(samples, wanted, CAP)
+    assert serving.timeline is not None
+    assert serving.timeline.preemptions.sum() > 0
+    assert serving.timeline.recomputed.sum() > 0
+
+
+def test_what_was_aborted_is_taken_up_later(pool: InstancePool) -> None:
+    wanted = prompts(16, seed=3)
+    serving = service(pool, Policy(issue=OverIssue(2.0)))
+    first = list(serving.generate(wanted, cap=CAP))
+    cut = [sample for sample in first if sample.ended == "abort"]
+    assert len(first) == 16
+    assert cut
+    again = [Prompt(wanted[sample.row].tokens, begun=sample) for sample in cut]
+    rest = list(service(pool).generate(again, cap=CAP))
+    check_whole(rest, again, CAP)
+    for sample in rest:
+        begun = again[sample.row].begun
+        assert begun is not None
+        assert sample.tokens[: len(begun.tokens)].tolist() == begun.tokens.tolist()
+
+
+def test_a_poison_prompt_fails_with_its_reason_and_harms_no_other(pool: InstancePool) -> None:
+    wanted = [*prompts(6), Prompt(()), Prompt((1,), refused="a prompt must be text, got a picture")]
+    done = {sample.row: sample for sample in service(pool).generate(wanted, cap=CAP)}
+    assert sorted(done) == list(range(8))
+    assert done[6].ended == done[7].ended == "failed"
+    assert done[6].reason == "a prompt must hold at least 1 token, got 0"
+    assert done[7].reason == "a prompt must be text, got a picture"
+    check_whole([done[row] for row in range(6)], wanted[:6], CAP)
+
+
+def test_recalled_requests_come_back_once(pool: InstancePool) -> None:
+    requests = Requests.of(np.full(12, 2), np.full(12, CAP))
+    engine = RealCluster(pool, Cluster.uniform(INSTANCE, 2), requests, prompts(12), first_number=20_000)
+    engine.start(np.arange(12), np.zeros(12, dtype=np.int64), np.zeros(12))
+    engine.recall(np.arange(6, 12))
+    ended: list[int] = []
+    returned: list[int] = []
+    while len(ended) + len(returned) < 12:
+        news = engine.wait(engine.now + 1)
+        ended += news.rows.tolist()
+        returned += news.returned.tolist()
+    assert sorted(ended + returned) == list(range(12))
+    assert returned
+    again = np.array(returned)
+    engine.start(again, np.ones(len(again), dtype=np.int64), np.zeros(len(again)))
+    while len(ended) < 12:
+        ended += engine.wait(engine.now + 1).rows.tolist()
+    check_whole([engine.sample(row) for row in range(12)], prompts(12), CAP)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_versions_are_told_token_by_token_and_samples_survive_an_update(pool: InstancePool, keep: bool) -> None:
+    serving = service(pool)
+    serving.version = 10 if keep else 20
+    wanted, samples = prompts(16, seed=5), []
+    for sample in serving.generate(wanted, cap=CAP):
+        samples.append(sample)
+        if len(samples) == 4:
+            serving.update(None, serving.version + 1, keep=keep, wait=False)
+    check_whole(samples, wanted, CAP)
+    assert {sample.end_version for sample in samples} >= {serving.version}
+    mixed = [sample for sample in samples if len(sample.versions) > 1]
+    assert bool(mixed) == keep
+
+
+def test_versions_must_increase(pool: InstancePool) -> None:
+    serving = service(pool)
+    serving.version = 50
+    with pytest.raises(ValueError, match="versions must increase, got 50 after 50"):
+        serving.update(None, 50)
+
+
+def test_an_information_source_learns_from_real_samples(pool: InstancePool) -> None:
+    serving = service(pool, catalog.pull_lpt)
+    serving.information = sources.Siblings
+    wanted = prompts(4)
+    done = list(serving.generate(wanted, cap=CAP, samples=4))
+    assert sorted(sample.row for sample in done) == list(range(16))
+    assert {sample.group for sample in done} == {0, 1, 2, 3}
+
+
+def test_an_engine_that_cannot_start_says_why_at_once(pool: InstancePool) -> None:
+    failing = InstancePool(cannot_start, 1)
+    with pytest.raises(InstanceFailed, match="model must be a folder, got nothing"):
+        failing.wait_until_live()
+    failing.shutdown()
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=2))
+def test_priorities_are_ordered_as_keys(keys: list[float]) -> None:
+    numbers = [order_preserving(key) for key in keys]
+    for a, b, m, n in zip(keys, keys[1:], numbers, numbers[1:], strict=False):
+        assert (a < b) == (m < n)
+        assert (a == b) == (m == n)
+        assert -(2**63) <= m < 2**63
+
+
+def test_a_policy_that_moves_nowhere_is_refused(pool: InstancePool) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Away:
+        def move(self, view: View) -> Moves:
+            rows = np.flatnonzero(view.state == RUNNING)[:1]
+            return Moves(rows, np.full(len(rows), 9))
+
+    requests = Requests.of(np.full(4, 2), np.full(4, CAP))
+    engine = RealCluster(pool, Cluster.uniform(INSTANCE, 2), requests, prompts(4), first_number=30_000)
+    with pytest.raises(RuntimeError, match="must name an instance 0 to 1"):
+        Dispatcher(requests, engine, Policy(rebalance=Away()), sources.none(requests)).run()
+    engine.abort(np.arange(4))

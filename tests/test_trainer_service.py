@@ -1,0 +1,132 @@
+"""The trainer is killed again and again: the weights come out as if it never had been, to the last bit."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from tiny_model import make_tiny_model
+
+from makespan.runtime.grpo import Grpo
+from makespan.runtime.ray_session import ray_session
+from makespan.runtime.trainer_actor import TrainerSpec
+from makespan.runtime.trainer_service import TrainerFailed, TrainerService
+from makespan.runtime.training_sample import TrainingSample
+
+STEPS = 3
+GROUPS = 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with ray_session(cores=2):
+        yield make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def spec(model: Path, folder: Path, every: int = 1) -> TrainerSpec:
+    return TrainerSpec(
+        model=model,
+        grpo=Grpo(learning_rate=1e-3, micro_batch_tokens=64),
+        checkpoints=folder / "checkpoints",
+        checkpoint_every=every,
+    )
+
+
+def groups(step: int) -> list[list[TrainingSample]]:
+    """Draw the groups of a step; they depend on the step alone."""
+    rng = np.random.default_rng(step)
+
+    def sample(group: int, k: int) -> TrainingSample:
+        tokens = rng.integers(1, 100, size=int(rng.integers(3, 20)))
+        number = (step * GROUPS + group) * 4 + k
+        return TrainingSample(
+            number, step * GROUPS + group, np.array([5, 6, 7]), tokens, -rng.random(len(tokens)), float(k % 2), step
+        )
+
+    return [[sample(group, k) for k in range(4)] for group in range(GROUPS)]
+
+
+def kill(trainer: TrainerService) -> None:
+    """Kill the trainer's process."""
+    os.kill(trainer.process, signal.SIGKILL)
+
+
+def trained(model: Path, folder: Path, kills: set[tuple[int, int]], every: int = 1) -> tuple[bytes, list[float], int]:
+    """Train, killing the trainer at these pairs of step and number of groups it has been given."""
+    trainer = TrainerService(spec(model, folder, every))
+    losses = []
+    try:
+        for step in range(STEPS):
+            for number, group in enumerate(groups(step)):
+                if (step, number) in kills:
+                    kill(trainer)
+                trainer.learn([group])
+            ordered = trainer.finish()
+            if (step, GROUPS) in kills:
+                kill(trainer)
+            done, _, weights = trainer.result(ordered)
+            losses.append(done.report["loss"])
+            assert done.report["samples"] == GROUPS * 4
+        return ray.get(weights).buffer.tobytes(), losses, trainer.replaced
+    finally:
+        trainer.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[float], int]:
+    return trained(model, tmp_path_factory.mktemp("undisturbed"), set())
+
+
+@pytest.mark.parametrize("trial", range(10))
+def test_a_killed_trainer_loses_no_sample_and_trains_none_twice(
+    model: Path, tmp_path: Path, undisturbed: tuple[bytes, list[float], int], trial: int
+) -> None:
+    rng = np.random.default_rng(trial)
+    kills = {(int(rng.integers(STEPS)), int(rng.integers(GROUPS + 1)))}
+    weights, losses, replaced = trained(model, tmp_path, kills, every=1 + trial % 2)
+    assert replaced == 1
+    assert losses == undisturbed[1]
+    assert weights == undisturbed[0]
+
+
+def test_a_run_goes_on_from_its_checkpoint_in_another_process(
+    model: Path, tmp_path: Path, undisturbed: tuple[bytes, list[float], int]
+) -> None:
+    first = TrainerService(spec(model, tmp_path))
+    first.learn(groups(0))
+    first.result(first.finish())
+    first.shutdown()
+    second = TrainerService(spec(model, tmp_path))
+    assert second.version == 1
+    for step in range(1, STEPS):
+        second.learn(groups(step))
+        _, _, weights = second.result(second.finish())
+    assert ray.get(weights).buffer.tobytes() == undisturbed[0]
+    second.shutdown()
+
+
+def test_a_trainer_that_keeps_dying_is_given_up(model: Path, tmp_path: Path) -> None:
+    trainer = TrainerService(spec(model, tmp_path))
+    trainer.learn(groups(0))
+    step = trainer.finish()
+    for _ in range(4):
+        kill(trainer)
+        ray.wait([step.done])
+        assert trainer.result_if_done(step) is None
+    kill(trainer)
+    ray.wait([step.done])
+    with pytest.raises(TrainerFailed, match="must not die 5 times"):
+        trainer.result_if_done(step)
+    trainer.shutdown()
+
+
+def test_what_the_trainer_refuses_is_the_callers_error(model: Path, tmp_path: Path) -> None:
+    trainer = TrainerService(spec(model, tmp_path))
+    trainer.learn(groups(0))
+    trainer.learn(groups(0))
+    with pytest.raises(ValueError, match="a group must arrive whole and once in a step"):
+        trainer.result(trainer.finish())
+    trainer.shutdown()
