@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makespan.runtime.grpo import Grpo, k3, token_terms
 from makespan.runtime.training_sample import TrainingSample
 
+unhurried = settings(deadline=None)
 GRPO = Grpo(clip_low=0.2, clip_high=0.3)
 REWARDS = st.lists(st.integers(-8, 8).map(lambda n: n / 8), min_size=1, max_size=16)
 LOGPROBS = st.floats(-30, 0)
 
 
+@unhurried
 @given(REWARDS)
 def test_advantages_of_a_group_have_mean_zero_and_deviation_one(rewards: list[float]) -> None:
     advantages = GRPO.advantages(np.array(rewards))
@@ -25,6 +27,7 @@ def test_advantages_of_a_group_have_mean_zero_and_deviation_one(rewards: list[fl
     assert advantages.std() == pytest.approx(0 if len(set(rewards)) == 1 else 1, abs=1e-4)
 
 
+@unhurried
 @given(REWARDS, st.randoms(use_true_random=False))
 def test_the_order_within_a_group_does_not_matter_to_its_advantages(rewards: list[float], random: Any) -> None:
     order = random.sample(range(len(rewards)), len(rewards))
@@ -32,11 +35,13 @@ def test_the_order_within_a_group_does_not_matter_to_its_advantages(rewards: lis
     np.testing.assert_allclose(moved, GRPO.advantages(np.array(rewards))[order], atol=1e-12)
 
 
+@unhurried
 @given(st.floats(-1e6, 1e6), st.integers(1, 64))
 def test_equal_rewards_give_exactly_no_advantage(reward: float, count: int) -> None:
     assert not GRPO.advantages(np.full(count, reward)).any()
 
 
+@unhurried
 @given(REWARDS)
 def test_without_the_deviation_advantages_are_rewards_minus_their_mean(rewards: list[float]) -> None:
     plain = dataclasses.replace(GRPO, normalise_by_std=False)
@@ -53,6 +58,7 @@ def slow_loss(new: float, behaviour: float, advantage: float, reference: float |
     return loss
 
 
+@unhurried
 @given(st.lists(st.tuples(LOGPROBS, LOGPROBS, st.floats(-3, 3), LOGPROBS), min_size=1, max_size=8), st.booleans())
 def test_the_loss_of_each_token_is_that_of_a_slow_loop(rows: list[tuple[float, ...]], penalised: bool) -> None:
     grpo = dataclasses.replace(GRPO, kl_coefficient=0.1 if penalised else 0.0)
@@ -92,6 +98,7 @@ def test_the_kl_estimate_is_unbiased() -> None:
     assert float((p * k3((q / p).log())).sum()) == pytest.approx(float(expected))
 
 
+@unhurried
 @given(st.floats(-40, 40))
 def test_the_kl_estimate_is_never_negative(log_ratio: float) -> None:
     assert float(k3(torch.tensor(log_ratio, dtype=torch.float64))) >= 0

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makespan.runtime import task as module
 from makespan.runtime.reward import PASS, Reward, RewardError, load_reward, task_reward
 from makespan.runtime.task import Task, TaskPrompt
 
+unhurried = settings(deadline=None)
 SUMS = Task(name="chain_sum", config={"min_terms": 2, "max_terms": 4, "max_digits": 2})
 
 
@@ -44,6 +45,7 @@ def test_another_process_with_another_hash_seed_draws_the_same_prompts() -> None
     assert ran[0].stdout.decode().strip() == str(texts(Task(name="chain_sum").prompts(3, 4)))
 
 
+@unhurried
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 100))
 def test_training_never_draws_a_held_out_data_set_seed(seed: int, step: int, index: int) -> None:
     assert module._draw(f"{seed}:{step}:{index}") < module.HELD_OUT

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_model import make_tiny_model
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from makespan.runtime.causal_lm import load_causal_lm, output_logprobs
 from makespan.runtime.grpo import Grpo
 from makespan.runtime.micro_batches import MicroBatches, Weighted
+from makespan.runtime.torch_sampling import sample_outputs
 from makespan.runtime.trainer import Trainer
 from makespan.runtime.training_sample import TrainingSample
 
@@ -148,6 +150,7 @@ def test_padding_does_not_matter(model: Path) -> None:
     torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(2, 120))
 def test_micro_batches_lose_nothing_keep_the_budget_and_wait_only_while_another_sample_fits(
     lengths: list[int], budget: int
@@ -232,6 +235,25 @@ def test_rewarded_outputs_become_likelier_and_the_others_less(model: Path, kl: f
     trainer.finish()
     change = [exact_logprobs(trainer, s).logprobs.mean() - s.logprobs.mean() for s in before]
     assert min(change[:3]) > 0 > max(change[3:])
+
+
+def test_a_random_model_learns_in_a_dozen_steps_to_write_low_tokens(model: Path) -> None:
+    trainer = Trainer(model, Grpo(learning_rate=3e-3, micro_batch_tokens=512))
+    engine = load_causal_lm(model, device=torch.device("cpu"), dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(model))
+    rewards = []
+    for step in range(12):
+        engine.load_state_dict(trainer.weights())
+        prompts = [[1, 20 + prompt, 2] for prompt in range(4) for _ in range(8)]
+        drawn = sample_outputs(engine, tokenizer, prompts, cap=8, seed=step)
+        samples = [
+            TrainingSample(k, k // 8, np.array(prompt), made.tokens, made.logprobs, float((made.tokens < 150).mean()), step)
+            for k, (prompt, made) in enumerate(zip(prompts, drawn, strict=True))
+        ]
+        trainer.learn([samples[k : k + 8] for k in range(0, 32, 8)])
+        rewards.append(trainer.finish().reward_mean)
+    assert rewards[0] < 0.6
+    assert rewards[-1] > 0.9
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
