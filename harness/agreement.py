@@ -59,8 +59,12 @@ class Agreement:
 
     @property
     def pairs(self) -> list[tuple[Foretold, Foretold]]:
-        """Pairs of policies whose real makespans differ by more than the noise: their ranges do not overlap."""
-        return [(a, b) for a, b in combinations(self.rows, 2) if a.high < b.low or b.high < a.low]
+        """Pairs of policies whose real makespans differ by more than the noise: their ranges do not overlap.
+
+        A policy that was run once tells nothing about the noise.
+        """
+        repeated = [row for row in self.rows if row.runs > 1]
+        return [(a, b) for a, b in combinations(repeated, 2) if a.high < b.low or b.high < a.low]
 
     @property
     def tau(self) -> float | None:
@@ -71,10 +75,14 @@ class Agreement:
         return sum(scores) / len(scores) if scores else None
 
     def __str__(self) -> str:
-        tau = "–" if self.tau is None else f"{self.tau:.2f}"
+        ranks = (
+            "every policy was run once, so that nothing is said about their order"
+            if self.tau is None
+            else f"Kendall tau {self.tau:.2f} over {len(self.pairs)} pairs that differ by more than the noise"
+        )
         return (
             f"{self.engine}: simulated against measured makespan, median error {self.median_error:.1%}, worst "
-            f"{self.worst_error:.1%}; Kendall tau {tau} over {len(self.pairs)} pairs that differ by more than the noise"
+            f"{self.worst_error:.1%}; {ranks}"
         )
 
 

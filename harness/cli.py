@@ -118,17 +118,44 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="Profile file to write.")],
     name: Annotated[str, typer.Option(help="Name of the profile.")] = "smollm2-135m-cpu-core",
     model: Annotated[Path | None, typer.Option(help="Hugging Face model folder; by default SmolLM2-135M.")] = None,
+    instances: Annotated[int, typer.Option(help="Engines that are measured while they work side by side.")] = 1,
+    max_batch: Annotated[int, typer.Option(help="Largest batch of the table.")] = 64,
+    kv_gib: Annotated[float, typer.Option(help="KV cache of an instance on the CPU, in GiB.")] = 1.0,
+    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, HOST:PORT; by default this machine.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the step time of a model under vLLM on one core or one GPU."""
+    """Measure the step time of a model under vLLM, on as many cores or GPUs as are to work together."""
     from makespan.harness.store import write_whole
     from makespan.runtime.calibration import calibrate as run
+    from makespan.runtime.step_samples import Grid, powers_of_two
 
+    grid = Grid(batches=powers_of_two(max_batch))
     with ProgressBar("kinds of steps measured") as bar:
-        profile = run(name, model=model, progress=bar)
+        profile = run(
+            name, model=model, grid=grid, kv_gib=kv_gib, instances=instances, ray_address=ray_address, progress=bar
+        )
     write_whole(out, json.dumps(profile, indent=1) + "\n")
     if as_json:
         print(json.dumps(profile))
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Model folder to make.")],
+    pass_rate: Annotated[float, typer.Option(help="Share of right samples at which it is stopped.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of weights and sums.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small model from scratch on worked sums, stopped early, for reinforcement runs that a CPU finishes."""
+    from makespan.runtime.pretraining import Pretraining
+    from makespan.runtime.pretraining import pretrain as run
+
+    spec = Pretraining(pass_rate=pass_rate, seed=seed)
+    with ProgressBar("steps of imitation, at most") as bar:
+        reached = run(out, spec, progress=bar)
+    config = ",".join(f"{key}={value}" for key, value in spec.task.config.items())
+    done = {"model": str(out), "pass_rate": reached, "task": f"{spec.task.name}:{config}"}
+    print(json.dumps(done) if as_json else f"{done['model']}: right in {reached:.0%} of samples of --task {done['task']}")
 
 
 @app.command()

@@ -24,7 +24,7 @@ from makespan.runtime.ray_session import has_gpu, ray_session
 from makespan.runtime.real_cluster import RealCluster, Sampling
 from makespan.runtime.sample import Prompt
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
-from makespan.runtime.step_samples import Grid
+from makespan.runtime.step_samples import Grid, powers_of_two
 from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.policy import Policy
@@ -119,9 +119,8 @@ def real_bench(
 
 def _grid(max_batch: int, longest: int) -> Grid:
     """Return a small grid: powers of two up to the batch limit, short and long contexts that the engine can hold."""
-    batches = sorted({max_batch, *(2**k for k in range(max_batch.bit_length()) if 2**k < max_batch)})
     contexts = tuple(c for c in (32, 256) if c + MARGIN <= longest)
-    return Grid(batches=tuple(batches), contexts=contexts, prefills=tuple(p for p in (64, 256) if p < longest))
+    return Grid(batches=powers_of_two(max_batch), contexts=contexts, prefills=tuple(p for p in (64, 256) if p < longest))
 
 
 def _tokenised(folder: Path, workload: Workload) -> list[Prompt]:

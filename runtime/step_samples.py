@@ -80,6 +80,13 @@ class Grid:
         return len(self.prefills) + len(self.decodes)
 
 
+def powers_of_two(largest: int) -> tuple[int, ...]:
+    """Return the powers of two below `largest`, and `largest`."""
+    if largest < 1:
+        raise ValueError(f"the largest batch must be at least 1, got {largest}")
+    return (*(2**k for k in range(largest.bit_length()) if 2**k < largest), largest)
+
+
 def measure_steps(pool: InstancePool, grid: Grid) -> Iterator[list[StepSample]]:
     """Time prefill steps, then decode steps with and without a prefill beside them, on all instances at once.
 
