@@ -11,12 +11,12 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from makespan.runtime.engine import CannotRun
 from makespan.runtime.instance_actor import InstanceActor, Report
-from makespan.runtime.token_engine import EngineFacts, TokenEngine, TokenRequest
+from makespan.runtime.token_engine import EngineDied, EngineFacts, TokenEngine, TokenRequest
 
 HEARTBEAT_S = 0.5
 """Seconds after which an instance reports even if nothing has ended."""
 ATTEMPTS = 3
-"""Starts of one instance in a row that may fail before the pool gives up."""
+"""Starts of one instance in a row that may fail, and its deaths without a sample in between, before the pool gives up."""
 
 
 class InstanceFailed(CannotRun):
@@ -210,9 +210,11 @@ class InstancePool:
         except RayActorError as error:
             return self._lose(i, one_line(error))
         except RayTaskError as error:
+            # What has never worked is set up wrongly, and trying again would not help; nor with weights that are refused.
             if not self._proved:
-                # What has never worked is set up wrongly, and trying again would not help.
                 raise InstanceFailed(f"instance {i} could not be started: {one_line(error.cause)}") from error
+            if not isinstance(error.cause, EngineDied):
+                raise InstanceFailed(f"instance {i} could not go on: {one_line(error.cause)}") from error
             return self._lose(i, one_line(error.cause))
         if reference is seat.starting:
             seat.starting, seat.facts, seat.moved = None, value, monotonic()
@@ -226,6 +228,8 @@ class InstancePool:
             return []
         self._ask(seat)
         idle = not value.load.running + value.load.waiting and not value.progress
+        if value.outcomes:
+            seat.attempts = 0
         if value.outcomes or idle or value.updating or value.load.steps != seat.steps:
             seat.steps, seat.moved = value.load.steps, monotonic()
         seat.behind = min(seat.behind, monotonic() - value.clock)
@@ -237,9 +241,9 @@ class InstancePool:
     def _lose(self, i: int, reason: str) -> list[News]:
         seat = self._seats[i]
         ray.kill(seat.actor)
-        attempts = 0 if seat.live else seat.attempts + 1
-        if attempts >= ATTEMPTS:
-            raise InstanceFailed(f"instance {i} could not be started: {reason}")
+        attempts = seat.attempts + 1
+        if attempts > ATTEMPTS:
+            raise InstanceFailed(f"instance {i} must not be lost {attempts} times without a sample in between: {reason}")
         self.replaced += 1
         was_live = seat.live
         self._seats[i] = _Seat(attempts=attempts)

@@ -96,7 +96,11 @@ class VllmTokens:
         )
         self._steps = _StepLog()
         engine: Any = import_module("vllm.v1.engine.async_llm").AsyncLLM
-        self._engine: Any = engine.from_engine_args(arguments, stat_loggers=[self._steps.for_vllm])
+        try:
+            self._engine: Any = engine.from_engine_args(arguments, stat_loggers=[self._steps.for_vllm])
+        except Exception as error:
+            # vLLM's own errors span many lines, and some cannot be sent to another process.
+            raise ValueError(f"--model must be one that vLLM can serve, got {spec.model.name}: {_gist(error)}") from None
         self._dead: type[Exception] = import_module("vllm.v1.engine.exceptions").EngineDeadError
         self._refused: type[Exception] = import_module("vllm.exceptions").VLLMClientError
         self._sampling: Any = import_module("vllm.sampling_params")
@@ -184,6 +188,12 @@ class VllmTokens:
     def shutdown(self) -> None:
         """Stop the engine process."""
         self._engine.shutdown()
+
+
+def _gist(error: Exception) -> str:
+    """Return the line of an error that says what is wrong; in pydantic's it is not the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "error, " in line), lines[0])
 
 
 class _StepLog:

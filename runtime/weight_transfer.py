@@ -49,6 +49,8 @@ class SharedMemoryTransfer(WeightTransferEngine[NoInit, SharedBuffer]):
 
     def start_weight_update(self) -> None:
         """Prepare every layer for weights in checkpoint format; on the CPU they are packed anew when complete."""
+        # Before the layers are taken apart a tied parameter is still one and has one name.
+        self._expected = {name for name, _ in self.model.named_parameters()}
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
@@ -60,9 +62,8 @@ class SharedMemoryTransfer(WeightTransferEngine[NoInit, SharedBuffer]):
         buffer = np.memmap(update_info.path, dtype=np.uint8, mode="c")
         tensors = tuple(Placed(name, dtype, tuple(shape), start) for name, dtype, shape, start in update_info.tensors)
         model: Any = self.model
-        expected = {name for name, _ in model.named_parameters()}
         loaded = model.load_weights((name, tensor.to(self.device)) for name, tensor in unpack(buffer, tensors))
-        missing = sorted(expected - set(loaded))
+        missing = sorted(self._expected - set(loaded))
         if missing:
             raise ValueError(f"an update must bring every parameter of the model, got none for {missing[0]}")
 
@@ -70,9 +71,23 @@ class SharedMemoryTransfer(WeightTransferEngine[NoInit, SharedBuffer]):
         """Finish the layers."""
         finish: Any = finalize_layerwise_reload
         finish(self.model, self.model_config)
+        for module in _tied(self.model):
+            # On the CPU a layer computes on a packed copy of its weight. vLLM packs anew what was loaded, which a tied
+            # layer is not: without this the output layer would go on with its old weights.
+            module.quant_method.process_weights_after_loading(module)
 
     def shutdown(self) -> None:
         """Do nothing: nothing is held between updates."""
+
+
+def _tied(model: Any) -> list[Any]:
+    """Return the modules whose weight is also that of another module."""
+    holders: dict[int, list[Any]] = {}
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.numel() and hasattr(module, "quant_method"):
+            holders.setdefault(weight.data_ptr(), []).append(module)
+    return [module for modules in holders.values() if len(modules) > 1 for module in modules]
 
 
 @contextmanager

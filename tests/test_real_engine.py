@@ -14,7 +14,7 @@ import ray
 import torch
 from tiny_model import make_tiny_model
 
-from makespan.runtime.causal_lm import load_causal_lm
+from makespan.runtime.causal_lm import load_causal_lm, named_weights
 from makespan.runtime.generation_service import GenerationService
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
 from makespan.runtime.ray_session import ray_session
@@ -30,13 +30,14 @@ pytestmark = pytest.mark.engine
 
 PROBES = [Prompt(tuple(range(start, start + 6))) for start in (3, 20, 41, 77)]
 CAP = 24
-TOLERANCE = 0.06
+TOLERANCE = 0.1
 """Of a log-probability: the engine computes in bfloat16, torch here in float32."""
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+    # Input and output embeddings are one matrix, as in SmolLM2: vLLM computes on a packed copy of it.
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny", tied=True)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def perturbed(model: Path, seed: int) -> Any:
 
 def publish(pool: InstancePool, changed: Any, *, keep: bool = True) -> None:
     """Send a model's weights to every instance."""
-    weights = {name: tensor.to(torch.bfloat16) for name, tensor in changed.state_dict().items()}
+    weights = {name: tensor.to(torch.bfloat16) for name, tensor in named_weights(changed).items()}
     serving = service(pool)
     VERSIONS.append(serving.version + 1)
     serving.update(ray.put(pack(weights)), VERSIONS[-1], keep=keep)
@@ -126,7 +127,7 @@ def test_after_an_update_vllm_agrees_with_torch_on_the_new_weights_and_not_on_th
 @pytest.mark.parametrize("keep", [True, False])
 def test_samples_survive_new_weights(pool: InstancePool, model: Path, keep: bool) -> None:
     new = perturbed(model, seed=2)
-    weights = ray.put(pack({name: tensor.to(torch.bfloat16) for name, tensor in new.state_dict().items()}))
+    weights = ray.put(pack({name: tensor.to(torch.bfloat16) for name, tensor in named_weights(new).items()}))
     serving, samples = service(pool), []
     # Lengths differ, so that others are in the middle when the first ends.
     forced = np.array([20, 120, 150, 180, 200, 220, 240, 260])
