@@ -69,15 +69,12 @@ class Report:
         How the engine stands.
     updating
         Whether it is taking new weights, during which it makes no steps.
-    clock
-        Seconds of the instance's clock when the report was made.
     """
 
     outcomes: list[Outcome]
     progress: dict[int, int]
     load: EngineLoad
     updating: bool
-    clock: float
 
 
 class InstanceActor:
@@ -120,6 +117,10 @@ class InstanceActor:
         """Return the process of this actor; its engine is a child of it."""
         return os.getpid()
 
+    async def clock(self) -> float:
+        """Return the seconds of the clock by which outcomes are timed."""
+        return monotonic()
+
     async def submit(self, requests: list[TokenRequest]) -> None:
         """Begin samples."""
         await self._started.wait()
@@ -158,7 +159,7 @@ class InstanceActor:
             raise self._died
         outcomes, self._ended = self._ended, []
         progress, self._progress = self._progress, {}
-        return Report(outcomes, progress, self._engine.load, self._updating > 0, monotonic())
+        return Report(outcomes, progress, self._engine.load, self._updating > 0)
 
     async def stop(self) -> None:
         """Stop the engine."""

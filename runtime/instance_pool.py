@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 from time import monotonic
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from makespan.runtime.engine import CannotRun
 from makespan.runtime.instance_actor import InstanceActor, Report
@@ -40,15 +40,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """Instance `instance` says what is new there.
-
-    Another machine has another clock: `behind` is the seconds by which this process's is ahead of the instance's. It is the
-    least that any report has shown, because what a report takes to get here only adds to it.
-    """
+    """Instance `instance` says what is new there."""
 
     instance: int
     report: Report
-    behind: float
 
 
 News = Joined | Lost | Reported
@@ -66,7 +61,6 @@ class _Seat:
     attempts: int = 0
     steps: int = -1
     moved: float = inf
-    behind: float = inf
 
     @property
     def live(self) -> bool:
@@ -148,6 +142,16 @@ class InstancePool:
         """Return the process of an instance's actor on its machine, to look at or to kill; the engine is its child."""
         pid: int = ray.get(self._seats[instance].actor.pid.remote())
         return pid
+
+    def clock_shift(self, instance: int) -> float:
+        """Return the seconds by which this process's clock is ahead of an instance's, NaN for one that does not answer."""
+        before = monotonic()
+        try:
+            there: float = ray.get(self._seats[instance].actor.clock.remote(), timeout=self._hang_s)
+        except (RayActorError, GetTimeoutError):
+            # It is lost, as `wait` is about to say.
+            return nan
+        return (before + monotonic()) / 2 - there
 
     def wait_until_live(self) -> None:
         """Return when every instance has started."""
@@ -232,8 +236,7 @@ class InstancePool:
             seat.attempts = 0
         if value.outcomes or idle or value.updating or value.load.steps != seat.steps:
             seat.steps, seat.moved = value.load.steps, monotonic()
-        seat.behind = min(seat.behind, monotonic() - value.clock)
-        return [Reported(i, value, seat.behind)]
+        return [Reported(i, value)]
 
     def _ask(self, seat: _Seat) -> None:
         seat.reporting = seat.actor.report.remote(HEARTBEAT_S)

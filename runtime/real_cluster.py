@@ -114,7 +114,8 @@ class RealCluster:
         self._keys = np.zeros(count)
         self._turn = np.zeros(count, dtype=np.int64)
         self._turns = 0
-        self._shift_s: dict[int, float] = {}
+        # One for the whole stage: a better one in the middle would change the order of what lies close together.
+        self._shift_s = {i: pool.clock_shift(i) - self._zero for i, live in enumerate(pool.live) if live}
         self._going: dict[int, int] = {}
         self._given_up: set[int] = set()
         self._dropped: list[int] = []
@@ -186,15 +187,14 @@ class RealCluster:
         if not ended:
             for news in self._pool.wait(until - self.now):
                 match news:
-                    case Reported(i, report, behind):
-                        # One shift for the whole stage: a better one would change the order of what lies close together.
-                        self._note(i, report, self._shift_s.setdefault(i, behind - self._zero), ended, returned)
+                    case Reported(i, report):
+                        self._note(i, report, ended, returned)
                         self._admit(i)
                     case Lost(i):
                         self._lose(i, ended, returned)
                     case Joined(i):
                         self._steps_before[i] = 0
-                        self._shift_s.pop(i, None)
+                        self._shift_s[i] = self._pool.clock_shift(i) - self._zero
         rows = np.array(ended, dtype=np.int64)
         return Ended(rows, self.state[rows] == FINISHED, self.generated[rows], np.array(returned, dtype=np.int64))
 
@@ -308,7 +308,7 @@ class RealCluster:
         if np.isnan(self._times["ended"][row]) or how in (CUT, FAILED):
             self._times["ended"][row] = self.now
 
-    def _note(self, i: int, report: Report, shift_s: float, ended: list[int], returned: list[int]) -> None:
+    def _note(self, i: int, report: Report, ended: list[int], returned: list[int]) -> None:
         self._note_load(i, report)
         for number, made in report.progress.items():
             row = number - self._first
@@ -318,14 +318,14 @@ class RealCluster:
         for outcome in report.outcomes:
             row = outcome.number - self._first
             if 0 <= row < len(self.state):
-                self._take(i, row, outcome, shift_s, ended, returned)
+                self._take(i, row, outcome, ended, returned)
 
     def _note_load(self, i: int, report: Report) -> None:
         self._steps[i] = report.load.steps - self._steps_before[i]
         blocks = round(report.load.kv_share * int(self.cluster.kv_blocks[i]))
         self._peak_blocks[i] = max(self._peak_blocks[i], blocks)
 
-    def _take(self, i: int, row: int, outcome: Outcome, shift_s: float, ended: list[int], returned: list[int]) -> None:
+    def _take(self, i: int, row: int, outcome: Outcome, ended: list[int], returned: list[int]) -> None:
         draft = self._drafts[row]
         shift = len(draft.tokens)
         draft.tokens += outcome.tokens
@@ -336,6 +336,7 @@ class RealCluster:
         self.generated[row] = len(draft.tokens)
         self._preemptions[row] += outcome.preemptions
         if outcome.tokens:
+            shift_s = self._shift_s[i]
             stay = (outcome.scheduled + shift_s, outcome.first + shift_s, outcome.last + shift_s)
             self._stays[i].append(stay)
             for name, moment in zip(("admitted", "first_token", "ended"), stay, strict=True):
