@@ -8,7 +8,7 @@ from shlex import join
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from makespan.harness import pictures, table
+from makespan.harness import agreement, pictures, table
 from makespan.harness.drawing import Look, clock, looks
 from makespan.harness.headlines import headline, headroom
 from makespan.harness.races import Race, Section, sections
@@ -76,20 +76,27 @@ def html(records: Sequence[Record]) -> str:
         headline=headline,
         headroom=headroom,
         table=table,
+        agreements=agreement.agreements(records),
+        foretold_headings=agreement.HEADINGS,
+        foretold_cells=agreement.cells,
     )
 
 
 def commands(records: Sequence[Record]) -> list[str]:
     """Return what to type to make these results again, and this page from them."""
-    loads: dict[tuple[str, str, str, str], set[float]] = {}
+    loads: dict[tuple[str, ...], set[float]] = {}
     for r in records:
-        loads.setdefault((r.workload, r.profile, str(r.instances), r.engine), set()).add(r.requests_per_slot)
+        words = ["--workload", r.workload, "--instances", str(r.instances)]
+        if r.measured_makespan_s is None:
+            words += ["--profile", r.profile]
+        else:
+            # Step times are measured anew, and lengths that are replayed and lengths of the model's own come together.
+            words += ["--engine", "vllm", "--requests", str(r.requests)]
+        loads.setdefault(tuple(words), set()).add(r.requests_per_slot)
     made = []
-    for (workload, profile, instances, engine), levels in sorted(loads.items()):
-        words = ["--workload", workload, "--profile", profile, "--instances", instances, "--engine", engine]
-        for level in sorted(levels):
-            words += ["--requests-per-slot", f"{level:g}"]
-        made.append(join(["pytest", "harness/", "--benchmark", *words, "--out", "OUT"]))
+    for chosen, levels in sorted(loads.items()):
+        options = [word for level in sorted(levels) for word in ("--requests-per-slot", f"{level:g}")]
+        made.append(join(["pytest", "harness/", "--benchmark", *chosen, *options, "--out", "OUT"]))
     return [*made, "makespan report OUT"]
 
 

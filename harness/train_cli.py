@@ -80,6 +80,8 @@ def train(
     from makespan.runtime.training_run import train as run
     from makespan.runtime.vllm_tokens import VllmSpec
 
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
     batch = Batch(prompts=prompts, samples=samples, cap=cap, temperature=temperature, seed=seed)
     if data is not None and not reward:
         raise ValueError(f"--data needs --reward, for only tasks have a scorer of their own, got {data} alone")

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tiny_model import make_tiny_model
 
 REQUIRED = {
     *("workload", "policy", "information", "profile", "instances", "requests", "makespan_s", "lower_bound_s", "gap"),
@@ -96,3 +98,45 @@ def test_an_empty_workload_and_a_request_that_fits_nowhere_are_refused(tmp_path)
     done = makespan("simulate", "--workload", f"mine={huge}")
     assert done.returncode == 2
     assert "must fit the KV capacity of every instance" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pipeline", "steam"], "unknown pipeline 'steam'; did you mean 'stream'?"),
+        (["--information", "sibling"], "did you mean 'siblings'?"),
+        (["--policy", "ltp"], "unknown policy 'ltp'; did you mean 'lpt'?"),
+        (["--model", "nowhere"], "--model must be a Hugging Face folder with a config.json, got nowhere"),
+        (["--task", "chain_summ"], "chain_sum"),
+        (["--reward", "nowhere:function"], "a reward must be importable, got --reward nowhere:function"),
+        (["--data", "nowhere.jsonl", "--reward", "math:sqrt"], "nowhere.jsonl: no such file"),
+        (["--data", "prompts.jsonl"], "--data needs --reward"),
+        (["--cap", "0"], "cap must be at least 1, got 0"),
+        (["--samples", "1"], "samples must be at least 2"),
+        (["--kv-gib", "1e6"], "--kv-gib must be positive and fit the memory of the machine"),
+        (["--ray-address", "127.0.0.1:1"], "--ray-address must name a Ray cluster that answers, got 127.0.0.1:1"),
+        (["--ray-address", "nonsense"], "--ray-address must be HOST:PORT or auto, got nonsense"),
+        (["--steps", "0"], "steps must be at least 1, got 0"),
+    ],
+)
+def test_training_refuses_in_one_line(
+    arguments: list[str], message: str, tiny: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = [] if "--model" in arguments else ["--model", tiny]
+    done = makespan("train", "--out", str(tmp_path_factory.mktemp("run") / "run"), *model, *arguments)
+    assert done.returncode == 2, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+
+
+def test_a_data_set_smaller_than_a_batch_is_refused(tiny: str, tmp_path: Path) -> None:
+    data = tmp_path / "prompts.jsonl"
+    data.write_text('{"prompt": "x"}\n' * 3)
+    done = makespan("train", "--model", tiny, "--data", str(data), "--reward", "math:sqrt", "--prompts", "4")
+    assert done.returncode == 2
+    assert "--data must hold at least 4 prompts to train on, as many as --prompts, got 3" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_tiny_model(tmp_path_factory.mktemp("model") / "tiny"))

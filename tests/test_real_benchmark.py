@@ -1,0 +1,57 @@
+"""`pytest harness/ --benchmark --engine vllm` as a user starts it, on a tiny model; and how it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_model import make_tiny_model
+
+from makespan.harness.agreement import agreements
+from makespan.harness.store import read_records
+
+ROOT = Path(__file__).parents[1]
+
+
+def race(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    run = [sys.executable, "-m", "pytest", "harness/", "--benchmark", "-q", "--engine", "vllm", "--out", str(out)]
+    return subprocess.run([*run, *options], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.engine
+def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "tiny")
+    sizes = ["--requests", "12", "--cap", "24", "--repetitions", "2", "--instances", "2", "--workload", "lognormal_0.5"]
+    out = tmp_path / "out"
+    done = race(out, "--model", str(model), *sizes, "--policy", "fifo", "--policy", "work_stealing", "--policy", "lpt")
+    assert done.returncode == 0, done.stdout
+    records = read_records(out)
+    forced = [r for r in records if r.engine == "vllm-forced"]
+    free = [r for r in records if r.engine == "vllm-free"]
+    assert (len(forced), len(free)) == (6, 3)
+    assert len({r.generated_tokens for r in forced}) == 1
+    for record in records:
+        assert record.measured_makespan_s == record.makespan_s
+        assert record.simulated_makespan_s is not None
+        assert record.error == pytest.approx(record.simulated_makespan_s / record.makespan_s - 1)
+    assert [found.engine for found in agreements(records)] == ["vllm-forced", "vllm-free"]
+    for text in (done.stdout, (out / "report.md").read_text(), (out / "report.html").read_text()):
+        assert "median error" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--policy", "ltp"], "unknown policy 'ltp'; did you mean 'lpt'?"),
+        (["--repetitions", "0"], "--repetitions must be at least 1, got 0"),
+        (["--cap", "0"], "a cap must be at least 1, got 0"),
+        (["--model", "nowhere"], "--model must be a Hugging Face folder with a config.json, got nowhere"),
+        (["--workload", "a", "--workload", "b"], "races on one --workload at a time, got 2"),
+        (["--requests-per-slot", "1", "--requests-per-slot", "2"], "races at one --requests-per-slot at a time, got 2"),
+    ],
+)
+def test_a_mistake_ends_the_run_before_an_engine_starts(options: list[str], message: str, tmp_path: Path) -> None:
+    done = race(tmp_path / "out", *options)
+    assert done.returncode == 2
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
