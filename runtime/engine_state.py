@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.schedulers.instances import Cluster
+from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.requests import Requests
+from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.types import IntArray
 
 Records = NDArray[Any]
@@ -50,6 +52,12 @@ INSTANCE = np.dtype(
         ("budget", np.int64),
         ("kv_ps", np.int64),
         ("prefill_ps", np.int64),
+        ("padded_ps", np.int64),
+        ("prefill_table", np.int64),  # row of the table of prefill steps, NOTHING where `prefill_ps` says it all
+        ("prefill_decode_ps", np.int64),  # of prefill steps: for a decoding request, a KV token, a padded one, a pair
+        ("prefill_kv_ps", np.int64),
+        ("prefill_padded_ps", np.int64),
+        ("prefill_pair_ps", np.int64),
         ("running", np.int64),  # how many
         ("queued", np.int64),
         ("root", np.int64),  # of the waiting heap
@@ -60,6 +68,8 @@ INSTANCE = np.dtype(
         ("span_decodes_only", np.int64),
         ("span_batch", np.int64),
         ("span_kv", np.int64),  # tokens at the end of the first step
+        ("span_padded", np.int64),  # how much shorter contexts are than the longest, the same in every step
+        ("span_fixed", np.int64),  # length of a prefill step that has a law of its own, else 0
         ("span_prefill", np.int64),
         ("span_recompute", np.int64),
         ("decode_ps", np.int64),
@@ -98,18 +108,29 @@ def request_records(requests: Requests, output_tokens: IntArray) -> Records:
 
 
 def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
-    """Return idle instances, their step-time tables (one row per kind) and the lists of running requests."""
+    """Return idle instances, their tables (one row per law of steps) and the lists of running requests."""
     records: Any = np.zeros(len(cluster), dtype=INSTANCE)
     widest = int(cluster.max_batch.max())
-    kinds: dict[Any, int] = {}
+    budgets = [i.max_batched_tokens for i in cluster if i.step_time.prefill_steps is not None]
+    width = max([widest, *budgets])
+    kinds: dict[StepTime | PrefillStepTime, int] = {}
     for i, instance in enumerate(cluster):
-        records[i]["table"] = kinds.setdefault(instance.step_time, len(kinds))
-        records[i]["kv_ps"] = instance.step_time.ps_per_kv_token
-        records[i]["prefill_ps"] = instance.step_time.ps_per_prefill_token
+        step, prefill = instance.step_time, instance.step_time.prefill_steps
+        records[i]["table"] = kinds.setdefault(step, len(kinds))
+        records[i]["kv_ps"] = step.ps_per_kv_token
+        records[i]["prefill_ps"] = step.ps_per_prefill_token
+        records[i]["padded_ps"] = step.ps_per_padded_token
         records[i]["budget"] = instance.max_batched_tokens
+        records[i]["prefill_table"] = NOTHING
+        if prefill is not None:
+            records[i]["prefill_table"] = kinds.setdefault(prefill, len(kinds))
+            records[i]["prefill_decode_ps"] = prefill.ps_per_decode
+            records[i]["prefill_kv_ps"] = prefill.ps_per_kv_token
+            records[i]["prefill_padded_ps"] = step.prefill_ps_per_padded_token
+            records[i]["prefill_pair_ps"] = prefill.ps_per_pair
     records["max_batch"] = cluster.max_batch
     records["blocks"] = cluster.kv_blocks
     records["root"] = NOTHING
     records["span_end"] = NEVER
-    tables = np.array([step_time.table_ps(widest) for step_time in kinds])
+    tables = np.array([law.table_ps(width) for law in kinds])
     return records, tables, np.zeros((len(cluster), widest), dtype=np.int64)

@@ -33,6 +33,9 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
     decodes = 0
     prefill = 0
     recompute = 0
+    decode_kv = 0
+    longest = 0
+    pairs = 0
     for k in range(instance.running):
         request = requests[running[i, k]]
         if steps > 0:
@@ -43,7 +46,10 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
         kv += request.computed + request.chunk
         if request.generated > 0 and request.computed + 1 == request.prompt + request.generated:
             decodes += 1
+            decode_kv += request.computed + 1
+            longest = max(longest, request.computed + 1)
         else:
+            pairs += request.chunk * request.computed + request.chunk * (request.chunk + 1) // 2
             redone = max(0, min(request.computed + request.chunk, request.reached) - request.computed)
             request.recomputed += redone
             recompute += redone
@@ -54,17 +60,30 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
     instance.span_kv = kv
     instance.span_prefill = prefill
     instance.span_recompute = recompute
+    instance.span_padded = decodes * longest - decode_kv
+    instance.span_fixed = 0
+    if instance.prefill_table != NOTHING and prefill + recompute > 0:
+        instance.span_fixed = (
+            tables[instance.prefill_table, decodes + prefill + recompute]
+            + instance.prefill_decode_ps * decodes
+            + instance.prefill_kv_ps * kv
+            + instance.prefill_padded_ps * instance.span_padded
+            + instance.prefill_pair_ps * pairs
+        )
     instance.span_end = now + duration(instances, tables, i, instance.span_steps)
-    _account(instances, tables, i, decodes)
+    _account(instances, tables, i, decodes, decode_kv)
 
 
 @compiled
 def duration(instances: Records, tables: IntArray, i: int, steps: int) -> int:
     """Return picoseconds of the first `steps` steps of the present span."""
     instance = instances[i]
+    if instance.span_fixed > 0:
+        return int(instance.span_fixed)
     kv = instance.span_kv * steps + instance.span_batch * (steps * (steps - 1) // 2)
     prefill = instance.span_prefill + instance.span_recompute
-    return int(steps * tables[instance.table, instance.span_batch] + instance.kv_ps * kv + instance.prefill_ps * prefill)
+    base = tables[instance.table, instance.span_batch] + instance.padded_ps * instance.span_padded
+    return int(steps * base + instance.kv_ps * kv + instance.prefill_ps * prefill)
 
 
 @compiled
@@ -208,12 +227,20 @@ def _blocks_after(requests: Records, running: IntArray, i: int, count: int, step
 
 
 @compiled
-def _account(instances: Records, tables: IntArray, i: int, decodes: int) -> None:
-    """Book where the time of the span goes: prefill tokens, recomputed ones, and the rest to whom the step is for."""
+def _account(instances: Records, tables: IntArray, i: int, decodes: int, decode_kv: int) -> None:
+    """Book where the time of the span goes: prefill tokens, recomputed ones, and the rest to whom the step is for.
+
+    Where prefill steps have their own law, the decoding requests are booked what they would have taken alone.
+    """
     instance = instances[i]
     length = instance.span_end - instance.span_start
     prefill = instance.prefill_ps * instance.span_prefill
     recompute = instance.prefill_ps * instance.span_recompute
+    if instance.span_fixed > 0 and decodes > 0:
+        alone = tables[instance.table, decodes] + instance.kv_ps * decode_kv + instance.padded_ps * instance.span_padded
+        beside = length - min(alone, length)
+        recompute = beside * instance.span_recompute // (instance.span_prefill + instance.span_recompute)
+        prefill = beside - recompute
     shared = length - prefill - recompute
     if decodes > 0:
         instance.decode_ps += shared

@@ -39,6 +39,27 @@ def blocks(tokens: int) -> int:
     return (tokens + BLOCK - 1) // BLOCK
 
 
+def step_ps(instance: Instance, batch: list[Job]) -> int:
+    step = instance.step_time
+    prefilled = [job for job in batch if job.generated == 0 or job.pending > 1]
+    contexts = [job.computed + 1 for job in batch if job not in prefilled]
+    padding = sum(max(contexts) - context for context in contexts)
+    kv = sum(job.computed + job.scheduled for job in batch)
+    chunks = sum(job.scheduled for job in prefilled)
+    own = step.prefill_steps
+    if own is None or not prefilled:
+        base = int(step.table_ps(instance.max_batch)[len(batch)]) + step.ps_per_padded_token * padding
+        return base + step.ps_per_kv_token * kv + step.ps_per_prefill_token * chunks
+    pairs = sum(query + 1 for job in prefilled for query in range(job.computed, job.computed + job.scheduled))
+    return (
+        int(own.table_ps(instance.max_batched_tokens)[len(contexts) + chunks])
+        + own.ps_per_decode * len(contexts)
+        + own.ps_per_kv_token * kv
+        + step.prefill_ps_per_padded_token * padding
+        + own.ps_per_pair * pairs
+    )
+
+
 @dataclass
 class ReferenceInstance:
     """Runs jobs that arrive over time on one instance, step by step."""
@@ -57,7 +78,6 @@ class ReferenceInstance:
         return self.instance.kv_blocks - self.used()
 
     def run(self) -> None:
-        table = self.instance.step_time.table_ps(self.instance.max_batch)
         future = sorted(self.jobs, key=lambda job: (job.arrival_ps, job.turn))
         while future or self.waiting or self.running:
             if not self.waiting and not self.running:
@@ -67,10 +87,7 @@ class ReferenceInstance:
             if not self.schedule():
                 continue
             batch = [job for job in self.running if job.scheduled]
-            kv = sum(job.computed + job.scheduled for job in batch)
-            prefill = sum(job.scheduled for job in batch if job.generated == 0 or job.pending > 1)
-            step = self.instance.step_time
-            self.now_ps += int(table[len(batch)]) + step.ps_per_kv_token * kv + step.ps_per_prefill_token * prefill
+            self.now_ps += step_ps(self.instance, batch)
             self.peak_blocks = max(self.peak_blocks, self.used())
             for job in batch:
                 job.computed += job.scheduled
