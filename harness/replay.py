@@ -26,16 +26,23 @@ from makespan.schedulers.types import FloatArray
 MEMORY_BYTES = {"RTX4090": 24e9, "RTXPRO6000": 96e9}
 """Of one card."""
 
-Model = Callable[["Replay"], StepTime]
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A way to make a simulated engine from the tables: its step time, and whether it schedules one step ahead."""
+
+    step_time: Callable[["Replay"], StepTime]
+    async_scheduling: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """What became of the requests of a run: seconds from the first arrival, shape (n,)."""
+    """What became of the requests of a run: seconds from the first arrival, shape (n,); tokens computed twice, if known."""
 
     arrival: FloatArray
     first_token: FloatArray
     last_token: FloatArray
+    recomputed_tokens: int | None = None
 
     @property
     def figures(self) -> dict[str, float]:
@@ -84,23 +91,33 @@ class Replay:
         return Deployment(self.tables, model, run.tensor_parallel, run.data_parallel, link, run.max_batched_tokens)
 
     def simulate(self, model: Model) -> Served:
-        """Serve the same requests, first come first served, by the step time of `model`."""
+        """Serve the same requests, first come first served, on the engine of `model`."""
         run, limits = self.run, self.limits
-        tokens = run.max_batched_tokens * run.data_parallel
-        instance = Instance(model(self), limits.kv_capacity_tokens, limits.max_batch, max_batched_tokens=tokens)
+        instance = Instance(
+            model.step_time(self),
+            limits.kv_capacity_tokens,
+            limits.max_batch,
+            max_batched_tokens=run.max_batched_tokens * run.data_parallel,
+            async_scheduling=model.async_scheduling,
+        )
         requests = Requests.of(run.prompt_tokens, run.output_tokens, arrival=run.arrival)
         workload = Workload(run.name, requests, run.output_tokens, "measured")
         cluster = Cluster.uniform(instance, 1)
         timeline = simulate(workload, cluster, fifo, none(requests)).timeline
         assert_laws(workload, cluster, timeline, lower_bound(requests, run.output_tokens, cluster))
-        return Served(run.arrival, timeline.first_token, timeline.ended)
+        return Served(run.arrival, timeline.first_token, timeline.ended, int(timeline.recomputed.sum()))
 
 
-MODELS: dict[str, Model] = {
-    "one linear law, no collectives": lambda replay: linear_step_time(replay.deployment(linked=False), replay.limits),
-    "and collectives": lambda replay: linear_step_time(replay.deployment(), replay.limits),
-    "and a law for prefill steps": lambda replay: layered_step_time(replay.deployment(), replay.limits, uneven=False),
-    "and uneven contexts": lambda replay: layered_step_time(replay.deployment(), replay.limits),
+def _whole(replay: Replay) -> StepTime:
+    return layered_step_time(replay.deployment(), replay.limits)
+
+
+MODELS = {
+    "one linear law, no collectives": Model(lambda replay: linear_step_time(replay.deployment(linked=False), replay.limits)),
+    "and collectives": Model(lambda replay: linear_step_time(replay.deployment(), replay.limits)),
+    "and a law for prefill steps": Model(lambda replay: layered_step_time(replay.deployment(), replay.limits, uneven=False)),
+    "and uneven contexts": Model(_whole),
+    "and scheduling one step ahead": Model(_whole, async_scheduling=True),
 }
 """From what the tables give at first to the whole model: each has what the one before it has, and one cause more."""
 

@@ -50,6 +50,7 @@ class Replayed:
             "requests": len(self.replay.run.arrival),
             "measured": self.replay.measured.figures,
             "simulated": self.whole.figures,
+            "recomputed_tokens": self.whole.recomputed_tokens,
             "error": self.errors(list(self.by_model)[-1]),
             "error_by_model": {model: self.errors(model) for model in self.by_model},
         }
@@ -97,7 +98,7 @@ def profile_of(replay: Replay) -> Profile:
     cards = f"{run.tensor_parallel * run.data_parallel} x {run.gpu}"
     return Profile(
         name=f"{run.model.partition('/')[2]}-{run.gpu}".lower(),
-        step_time=list(MODELS.values())[-1](replay),
+        step_time=list(MODELS.values())[-1].step_time(replay),
         kv_capacity_tokens=limits.kv_capacity_tokens,
         max_batch=limits.max_batch,
         max_batched_tokens=run.max_batched_tokens * run.data_parallel,

@@ -34,6 +34,7 @@ REQUEST = np.dtype(
         ("state", np.int64),
         ("instance", np.int64),
         ("exit", np.int64),
+        ("handed_ps", np.int64),  # when it was handed to its instance
         ("left", np.int64),  # children in the waiting heap
         ("right", np.int64),
         ("admitted_ps", np.int64),  # first admission
@@ -58,11 +59,16 @@ INSTANCE = np.dtype(
         ("prefill_kv_ps", np.int64),
         ("prefill_padded_ps", np.int64),
         ("prefill_pair_ps", np.int64),
+        ("lags", np.int64),  # whether steps are scheduled one step ahead
+        ("last_start", np.int64),  # when the last step that has ended began
+        ("held_slots", np.int64),  # what the end of that step has freed, unknown to the step that follows if it lags
+        ("held_blocks", np.int64),
         ("running", np.int64),  # how many
         ("queued", np.int64),
         ("root", np.int64),  # of the waiting heap
         ("used_blocks", np.int64),
         ("span_start", np.int64),
+        ("span_last", np.int64),  # when its last step begins
         ("span_end", np.int64),  # NEVER when no span is under way
         ("span_steps", np.int64),
         ("span_decodes_only", np.int64),
@@ -121,6 +127,7 @@ def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
         records[i]["prefill_ps"] = step.ps_per_prefill_token
         records[i]["padded_ps"] = step.ps_per_padded_token
         records[i]["budget"] = instance.max_batched_tokens
+        records[i]["lags"] = instance.async_scheduling
         records[i]["prefill_table"] = NOTHING
         if prefill is not None:
             records[i]["prefill_table"] = kinds.setdefault(prefill, len(kinds))

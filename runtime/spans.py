@@ -7,8 +7,9 @@ picoseconds, so the closed sum of a span equals the sum of its steps exactly.
 """
 
 from makespan.runtime.compiled import compiled
+from makespan.runtime.decode_steps import decode_steps
 from makespan.runtime.engine_state import LEAVE, NEVER, NOTHING, STAY, Records
-from makespan.runtime.vllm_step import blocks_of, enqueue, head_fits, schedule_step
+from makespan.runtime.vllm_step import blocks_of, catch_up, enqueue, head_fits, schedule_step
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE
 
@@ -22,12 +23,13 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
     instance.span_start = now
     steps = 0
     if not head_fits(requests, instances, i):
-        steps = _decode_steps(requests, instances, running, i)
+        steps = decode_steps(requests, instances, running, i)
     instance.span_decodes_only = 1 if steps > 0 else 0
     instance.span_steps = max(steps, 1)
-    # A step in which the first request preempted itself schedules nothing and takes no time.
+    # A step in which the first request preempted itself schedules nothing and takes no time, nor does one that only
+    # what has just happened lets run.
     while steps == 0 and not schedule_step(requests, instances, running, i, now):
-        pass
+        catch_up(instances, i, now)
     batch = 0
     kv = 0
     decodes = 0
@@ -70,6 +72,9 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
             + instance.prefill_padded_ps * instance.span_padded
             + instance.prefill_pair_ps * pairs
         )
+    instance.span_last = now
+    if steps > 1:
+        instance.span_last += duration(instances, tables, i, steps - 1)
     instance.span_end = now + duration(instances, tables, i, instance.span_steps)
     _account(instances, tables, i, decodes, decode_kv)
 
@@ -105,6 +110,7 @@ def shorten(instances: Records, tables: IntArray, i: int, now: int) -> None:
     instance.batch_ps -= cut * instance.span_batch
     instance.steps -= instance.span_steps - enough
     instance.span_steps = enough
+    instance.span_last = instance.span_start + duration(instances, tables, i, enough - 1)
     instance.span_end -= cut
 
 
@@ -125,6 +131,7 @@ def finish(
     """
     instance = instances[i]
     now = instance.span_end
+    catch_up(instances, i, instance.span_last)
     kept = 0
     leaving = 0
     for k in range(instance.running):
@@ -138,6 +145,9 @@ def finish(
             kept += 1
             continue
         instance.used_blocks -= blocks_of(request.computed)
+        if instance.lags:
+            instance.held_slots += 1
+            instance.held_blocks += blocks_of(request.computed)
         if request.generated < request.output and request.exit != LEAVE:
             moved[leaving] = row
             leaving += 1
@@ -188,42 +198,10 @@ def take_out(requests: Records, row: int) -> int:
 @compiled
 def put_in(requests: Records, instances: Records, tables: IntArray, i: int, row: int, now: int) -> None:
     """Hand request `row` to instance `i`; a span that could admit it ends at its next step."""
+    requests[row].handed_ps = now
     enqueue(requests, instances, i, row)
     if instances[i].running < instances[i].max_batch:
         shorten(instances, tables, i, now)
-
-
-@compiled
-def _decode_steps(requests: Records, instances: Records, running: IntArray, i: int) -> int:
-    """Return how many pure decode steps can pass before anything changes; 0 when the next one needs scheduling."""
-    instance = instances[i]
-    if instance.running == 0 or instance.running > instance.budget:
-        return 0
-    steps = NEVER
-    for k in range(instance.running):
-        request = requests[running[i, k]]
-        if request.generated == 0 or request.computed + 1 != request.prompt + request.generated:
-            return 0
-        steps = min(steps, request.output - request.generated)
-    if _blocks_after(requests, running, i, instance.running, steps) <= instance.blocks:
-        return int(steps)
-    few = 0
-    many = steps
-    while many - few > 1:
-        middle = (few + many) // 2
-        if _blocks_after(requests, running, i, instance.running, middle) <= instance.blocks:
-            few = middle
-        else:
-            many = middle
-    return int(few)
-
-
-@compiled
-def _blocks_after(requests: Records, running: IntArray, i: int, count: int, steps: int) -> int:
-    total = 0
-    for k in range(count):
-        total += blocks_of(requests[running[i, k]].computed + steps)
-    return total
 
 
 @compiled

@@ -6,6 +6,11 @@ blocks run out the request with the largest (priority, arrival) is preempted, lo
 is the asking request itself, those after it idle for this step. Only a step without preemption admits waiting
 requests: in priority order while the batch limit, the token budget and the free blocks allow, stopping at the first that
 does not fit.
+
+With asynchronous scheduling a step is scheduled when the one before it starts. It admits nothing into what that one's end
+frees, and nothing that arrives during it. Only where nothing could be scheduled so does the engine wait and look again.
+(Two shortcuts: requests that run may take those blocks, where vLLM would preempt one of them a step early; and one that
+arrives with a smaller key than all that wait keeps these from being admitted in the step before its own.)
 """
 
 from makespan.runtime.compiled import compiled
@@ -24,12 +29,29 @@ def blocks_of(tokens: int) -> int:
 
 @compiled
 def head_fits(requests: Records, instances: Records, i: int) -> bool:
-    """Return whether the first waiting request of instance `i` could be admitted: a slot and enough blocks."""
+    """Return whether the first waiting request of instance `i` could be admitted: known, a slot and enough blocks."""
     instance = instances[i]
-    if instance.queued == 0 or instance.running >= instance.max_batch:
+    if instance.queued == 0 or (instance.lags and requests[instance.root].handed_ps > instance.last_start):
+        return False
+    return would_fit(requests, instances, i, instance.held_slots, instance.held_blocks)
+
+
+@compiled
+def would_fit(requests: Records, instances: Records, i: int, held_slots: int, held_blocks: int) -> bool:
+    """Return whether the first waiting request fits beside what runs and what is held."""
+    instance = instances[i]
+    if instance.running + held_slots >= instance.max_batch:
         return False
     head = requests[instance.root]
-    return bool(blocks_of(head.prompt + head.generated) <= instance.blocks - instance.used_blocks)
+    return bool(blocks_of(head.prompt + head.generated) <= instance.blocks - instance.used_blocks - held_blocks)
+
+
+@compiled
+def catch_up(instances: Records, i: int, now: int) -> None:
+    """Let instance `i` schedule with all that has happened until `now`; without a lag it always does."""
+    instances[i].last_start = now
+    instances[i].held_slots = 0
+    instances[i].held_blocks = 0
 
 
 @compiled

@@ -28,6 +28,9 @@ class Instance:
         Most requests running at once (vLLM's ``max_num_seqs``).
     max_batched_tokens
         Most tokens computed in one step (vLLM's ``max_num_batched_tokens``), at least `max_batch`.
+    async_scheduling
+        Whether the next step is scheduled while the present one runs, as vLLM does by default: what arrives or becomes
+        free during a step is used from the step after the next one on.
     price_per_hour
         Cost of keeping it, in any currency.
     site
@@ -40,6 +43,7 @@ class Instance:
     kv_capacity_tokens: int
     max_batch: int = 256
     max_batched_tokens: int = 8192
+    async_scheduling: bool = False
     price_per_hour: float = 0.0
     site: str = ""
     sequence: int = 0

@@ -68,16 +68,59 @@ class ReferenceInstance:
     jobs: list[Job]
     running: list[Job] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
+    coming: list[Job] = field(default_factory=list)  # arrive during the step under way
     now_ps: int = 0
     peak_blocks: int = 0
 
     def used(self) -> int:
         return sum(blocks(job.computed + job.scheduled) for job in self.running)
 
+    def ending(self) -> int:
+        """Blocks of requests that end with the step under way; those that run may take them, none is admitted into them."""
+        return sum(blocks(job.computed) for job in self.running if job.generated == job.output)
+
+    def run_ahead(self) -> None:
+        """Run with two steps under way: one that runs, and one that was scheduled when it began."""
+        future = sorted(self.jobs, key=lambda job: (job.arrival_ps, job.turn))
+        ends, under_way = 0, list[Job]()
+        while True:
+            while future and future[0].arrival_ps <= self.now_ps:
+                self.waiting.append(future.pop(0))
+            self.coming = [job for job in future if under_way and job.arrival_ps <= ends]
+            planned = self.schedule()
+            if not planned and not under_way:
+                if not future:
+                    return
+                self.now_ps = max(self.now_ps, future[0].arrival_ps)
+                continue
+            if under_way:
+                # The plan is made; only now does what runs come to its end.
+                self.now_ps = ends
+                for job in under_way:
+                    if job.generated == job.output:
+                        job.ended_ps = ends
+                self.running = [job for job in self.running if job.ended_ps < 0]
+            under_way = [job for job in self.running if job.scheduled]
+            if under_way:
+                ends = self.now_ps + step_ps(self.instance, under_way)
+                self.advance(under_way)
+
+    def advance(self, batch: list[Job]) -> None:
+        """Count what a step computes; a scheduler that runs ahead counts it when the step begins."""
+        self.peak_blocks = max(self.peak_blocks, self.used())
+        for job in batch:
+            job.computed += job.scheduled
+            job.scheduled = 0
+            if job.pending == 0:
+                job.generated += 1
+
     def free(self) -> int:
         return self.instance.kv_blocks - self.used()
 
     def run(self) -> None:
+        if self.instance.async_scheduling:
+            self.run_ahead()
+            return
         future = sorted(self.jobs, key=lambda job: (job.arrival_ps, job.turn))
         while future or self.waiting or self.running:
             if not self.waiting and not self.running:
@@ -88,14 +131,10 @@ class ReferenceInstance:
                 continue
             batch = [job for job in self.running if job.scheduled]
             self.now_ps += step_ps(self.instance, batch)
-            self.peak_blocks = max(self.peak_blocks, self.used())
+            self.advance(batch)
             for job in batch:
-                job.computed += job.scheduled
-                job.scheduled = 0
-                if job.pending == 0:
-                    job.generated += 1
-                    if job.generated == job.output:
-                        job.ended_ps = self.now_ps
+                if job.generated == job.output:
+                    job.ended_ps = self.now_ps
             self.running = [job for job in self.running if job.generated < job.output]
 
     def schedule(self) -> bool:
@@ -104,9 +143,15 @@ class ReferenceInstance:
         position = 0
         while position < len(self.running) and budget > 0:
             job = self.running[position]
+            if job.generated == job.output:
+                # It ends with the step under way, and holds its slot and its blocks until then.
+                position += 1
+                continue
             chunk = min(job.pending, budget)
-            while blocks(job.computed + chunk) - blocks(job.computed) > self.free():
-                victim = max(self.running, key=lambda other: other.rank)
+            while blocks(job.computed + chunk) - blocks(job.computed) > self.free() + self.ending():
+                victim = max(
+                    (other for other in self.running if other.generated < other.output), key=lambda other: other.rank
+                )
                 if self.running.index(victim) < position:
                     position -= 1
                 self.running.remove(victim)
@@ -124,7 +169,7 @@ class ReferenceInstance:
             position += 1
         while not preempted and self.waiting and budget > 0 and len(self.running) < self.instance.max_batch:
             head = min(self.waiting, key=lambda job: job.rank)
-            if blocks(head.prompt + head.generated) > self.free():
+            if blocks(head.prompt + head.generated) > self.free() or any(job.rank < head.rank for job in self.coming):
                 break
             self.waiting.remove(head)
             head.scheduled = min(head.pending, budget)

@@ -1,6 +1,6 @@
 """Hypothesis strategies: small clusters and workloads that reach every branch of the engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -62,17 +62,13 @@ def cases(
             kv_capacity_tokens=16 * draw(st.integers(least_blocks, least_blocks + 12)),
             max_batch=max_batch,
             max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
+            async_scheduling=draw(st.booleans()),
         )
 
     size = draw(st.integers(1, 4))
     if mixed and draw(st.booleans()):
         made = [instance() for _ in range(size)]
-        cluster = Cluster(
-            tuple(
-                Instance(i.step_time, i.kv_capacity_tokens, i.max_batch, i.max_batched_tokens, sequence=k)
-                for k, i in enumerate(made)
-            )
-        )
+        cluster = Cluster(tuple(replace(i, sequence=k) for k, i in enumerate(made)))
     else:
         cluster = Cluster.uniform(instance(), size)
     requests = Requests.of(prompts, np.full(count, 64), group=group, arrival=arrival)
