@@ -34,6 +34,11 @@ REQUEST = np.dtype(
         ("state", np.int64),
         ("instance", np.int64),
         ("exit", np.int64),
+        ("kept", np.int64),  # free blocks that still hold its KV, and of how many tokens
+        ("kept_tokens", np.int64),
+        ("kept_at", np.int64),  # the instance they are on
+        ("older", np.int64),  # neighbours in the queue of such blocks
+        ("newer", np.int64),
         ("handed_ps", np.int64),  # when it was handed to its instance
         ("left", np.int64),  # children in the waiting heap
         ("right", np.int64),
@@ -59,6 +64,10 @@ INSTANCE = np.dtype(
         ("prefill_kv_ps", np.int64),
         ("prefill_padded_ps", np.int64),
         ("prefill_pair_ps", np.int64),
+        ("keeps_kv", np.int64),  # whether what is preempted can be found again
+        ("blank_blocks", np.int64),  # free blocks that hold nothing to be found
+        ("oldest", np.int64),  # ends of the queue of those that do
+        ("newest", np.int64),
         ("lags", np.int64),  # whether steps are scheduled one step ahead
         ("last_start", np.int64),  # when the last step that has ended began
         ("held_slots", np.int64),  # what the end of that step has freed, unknown to the step that follows if it lags
@@ -107,7 +116,7 @@ def request_records(requests: Requests, output_tokens: IntArray) -> Records:
     records["prompt"] = requests.prompt_tokens
     records["output"] = output_tokens
     records["exit"] = STAY
-    for name in ("instance", "left", "right", "admitted_ps", "first_token_ps", "ended_ps"):
+    for name in ("instance", "kept_at", "older", "newer", "left", "right", "admitted_ps", "first_token_ps", "ended_ps"):
         records[name] = NOTHING
     made: Records = records
     return made
@@ -127,6 +136,7 @@ def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
         records[i]["prefill_ps"] = step.ps_per_prefill_token
         records[i]["padded_ps"] = step.ps_per_padded_token
         records[i]["budget"] = instance.max_batched_tokens
+        records[i]["keeps_kv"] = instance.keeps_kv
         records[i]["lags"] = instance.async_scheduling
         records[i]["prefill_table"] = NOTHING
         if prefill is not None:
@@ -137,7 +147,9 @@ def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
             records[i]["prefill_pair_ps"] = prefill.ps_per_pair
     records["max_batch"] = cluster.max_batch
     records["blocks"] = cluster.kv_blocks
-    records["root"] = NOTHING
+    records["blank_blocks"] = cluster.kv_blocks
+    for name in ("root", "oldest", "newest"):
+        records[name] = NOTHING
     records["span_end"] = NEVER
     tables = np.array([law.table_ps(width) for law in kinds])
     return records, tables, np.zeros((len(cluster), widest), dtype=np.int64)

@@ -9,6 +9,7 @@ picoseconds, so the closed sum of a span equals the sum of its steps exactly.
 from makespan.runtime.compiled import compiled
 from makespan.runtime.decode_steps import decode_steps
 from makespan.runtime.engine_state import LEAVE, NEVER, NOTHING, STAY, Records
+from makespan.runtime.kept_blocks import let_go, take
 from makespan.runtime.vllm_step import blocks_of, catch_up, enqueue, head_fits, schedule_step
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE
@@ -145,6 +146,7 @@ def finish(
             kept += 1
             continue
         instance.used_blocks -= blocks_of(request.computed)
+        let_go(requests, instances, i, row, blocks_of(request.computed), request.computed)
         if instance.lags:
             instance.held_slots += 1
             instance.held_blocks += blocks_of(request.computed)
@@ -171,7 +173,9 @@ def _book(requests: Records, instances: Records, i: int, row: int) -> None:
         return
     if instance.span_decodes_only:
         steps = instance.span_steps
-        instance.used_blocks += blocks_of(request.computed + steps) - blocks_of(request.computed)
+        needed = blocks_of(request.computed + steps) - blocks_of(request.computed)
+        instance.used_blocks += needed
+        take(requests, instances, i, needed)
         request.computed += steps
         request.generated += steps
     else:

@@ -15,6 +15,7 @@ arrives with a smaller key than all that wait keeps these from being admitted in
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import NOTHING, Records
+from makespan.runtime.kept_blocks import find_again, let_go, take
 from makespan.runtime.waiting_heap import before, pop, push
 from makespan.schedulers.instances import BLOCK_TOKENS
 from makespan.schedulers.types import IntArray
@@ -95,6 +96,7 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
         if gone:
             break
         instance.used_blocks += needed
+        take(requests, instances, i, needed)
         request.chunk = chunk
         budget -= chunk
         k += 1
@@ -107,8 +109,11 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
             request.state = RUNNING
             if request.admitted_ps == NOTHING:
                 request.admitted_ps = now
-            request.chunk = min(request.prompt + request.generated, budget)
-            instance.used_blocks += blocks_of(request.chunk)
+            request.computed = find_again(requests, instances, i, row)
+            request.chunk = min(request.prompt + request.generated - request.computed, budget)
+            needed = blocks_of(request.computed + request.chunk)
+            instance.used_blocks += needed
+            take(requests, instances, i, needed - request.computed // BLOCK_TOKENS)
             budget -= request.chunk
             running[i, instance.running] = row
             instance.running += 1
@@ -130,7 +135,9 @@ def _preempt(requests: Records, instances: Records, running: IntArray, i: int, p
     """Take a request out of the batch, drop its KV, queue it again; return the budget that becomes free."""
     row = running[i, position]
     budget = requests[row].chunk
-    instances[i].used_blocks -= blocks_of(requests[row].computed + budget)
+    freed = blocks_of(requests[row].computed + budget)
+    instances[i].used_blocks -= freed
+    let_go(requests, instances, i, row, freed, requests[row].computed)
     for k in range(position, instances[i].running - 1):
         running[i, k] = running[i, k + 1]
     instances[i].running -= 1

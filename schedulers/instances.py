@@ -31,6 +31,9 @@ class Instance:
     async_scheduling
         Whether the next step is scheduled while the present one runs, as vLLM does by default: what arrives or becomes
         free during a step is used from the step after the next one on.
+    keeps_kv
+        Whether a preempted request that comes back finds what KV of it has not been overwritten, as with vLLM's prefix
+        caching, which is on by default.
     price_per_hour
         Cost of keeping it, in any currency.
     site
@@ -44,6 +47,7 @@ class Instance:
     max_batch: int = 256
     max_batched_tokens: int = 8192
     async_scheduling: bool = False
+    keeps_kv: bool = False
     price_per_hour: float = 0.0
     site: str = ""
     sequence: int = 0

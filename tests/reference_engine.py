@@ -5,6 +5,8 @@ It repeats vLLM V1's scheduler on Python lists; tests hold the event-skipping en
 
 from dataclasses import dataclass, field
 
+from reference_memory import Memory
+
 from makespan.schedulers.instances import Instance
 
 BLOCK = 16
@@ -71,6 +73,10 @@ class ReferenceInstance:
     coming: list[Job] = field(default_factory=list)  # arrive during the step under way
     now_ps: int = 0
     peak_blocks: int = 0
+    memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(self.instance.kv_blocks, self.instance.keeps_kv)
 
     def used(self) -> int:
         return sum(blocks(job.computed + job.scheduled) for job in self.running)
@@ -135,10 +141,16 @@ class ReferenceInstance:
             for job in batch:
                 if job.generated == job.output:
                     job.ended_ps = self.now_ps
+            for job in self.running:
+                if job.generated == job.output:
+                    self.memory.release(job.row, job.computed)
             self.running = [job for job in self.running if job.generated < job.output]
 
     def schedule(self) -> bool:
         budget = self.instance.max_batched_tokens
+        for job in self.running:
+            if job.generated == job.output:
+                self.memory.release(job.row, job.computed)
         preempted = False
         position = 0
         while position < len(self.running) and budget > 0:
@@ -156,6 +168,7 @@ class ReferenceInstance:
                     position -= 1
                 self.running.remove(victim)
                 budget += victim.scheduled
+                self.memory.release(victim.row, victim.computed)
                 victim.scheduled = victim.computed = 0
                 victim.preemptions += 1
                 self.waiting.append(victim)
@@ -165,6 +178,7 @@ class ReferenceInstance:
             if job not in self.running:
                 break
             job.scheduled = chunk
+            self.memory.grow(job.row, job.computed + chunk)
             budget -= chunk
             position += 1
         while not preempted and self.waiting and budget > 0 and len(self.running) < self.instance.max_batch:
@@ -172,7 +186,9 @@ class ReferenceInstance:
             if blocks(head.prompt + head.generated) > self.free() or any(job.rank < head.rank for job in self.coming):
                 break
             self.waiting.remove(head)
+            head.computed = self.memory.find(head.row, (head.prompt + head.generated - 1) // BLOCK)
             head.scheduled = min(head.pending, budget)
+            self.memory.grow(head.row, head.computed + head.scheduled)
             budget -= head.scheduled
             self.running.append(head)
         return any(job.scheduled for job in self.running)

@@ -63,6 +63,7 @@ def cases(
             max_batch=max_batch,
             max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
             async_scheduling=draw(st.booleans()),
+            keeps_kv=draw(st.booleans()),
         )
 
     size = draw(st.integers(1, 4))
