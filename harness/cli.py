@@ -159,6 +159,28 @@ def pretrain(
 
 
 @app.command()
+def replay(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of layer tables and of measured runs, as LLMServingSim writes them.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder to write tables, a picture and the fitted profiles to.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the simulator against measured runs of real engines, by a step time fitted to layer tables alone."""
+    from makespan.harness.replay import read_replays
+    from makespan.harness.replay_report import replay_all, rows, summary, write_replay
+
+    replayed = replay_all(list(read_replays(folder)))
+    if out is not None:
+        write_replay(replayed, out)
+    if as_json:
+        print(json.dumps([one.as_json() for one in replayed]))
+        return
+    _show(rows(replayed), False, "Measured / simulated (error)")
+    print(summary(replayed))
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False
 ) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.schedulers.instances import Cluster
+from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.requests import Requests
+from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.types import IntArray
 
 Records = NDArray[Any]
@@ -32,6 +34,12 @@ REQUEST = np.dtype(
         ("state", np.int64),
         ("instance", np.int64),
         ("exit", np.int64),
+        ("kept", np.int64),  # free blocks that still hold its KV, and of how many tokens
+        ("kept_tokens", np.int64),
+        ("kept_at", np.int64),  # the instance they are on
+        ("older", np.int64),  # neighbours in the queue of such blocks
+        ("newer", np.int64),
+        ("handed_ps", np.int64),  # when it was handed to its instance
         ("left", np.int64),  # children in the waiting heap
         ("right", np.int64),
         ("admitted_ps", np.int64),  # first admission
@@ -50,16 +58,33 @@ INSTANCE = np.dtype(
         ("budget", np.int64),
         ("kv_ps", np.int64),
         ("prefill_ps", np.int64),
+        ("padded_ps", np.int64),
+        ("prefill_table", np.int64),  # row of the table of prefill steps, NOTHING where `prefill_ps` says it all
+        ("prefill_decode_ps", np.int64),  # of prefill steps: for a decoding request, a KV token, a padded one, a pair
+        ("prefill_kv_ps", np.int64),
+        ("prefill_padded_ps", np.int64),
+        ("prefill_pair_ps", np.int64),
+        ("keeps_kv", np.int64),  # whether what is preempted can be found again
+        ("blank_blocks", np.int64),  # free blocks that hold nothing to be found
+        ("oldest", np.int64),  # ends of the queue of those that do
+        ("newest", np.int64),
+        ("lags", np.int64),  # whether steps are scheduled one step ahead
+        ("last_start", np.int64),  # when the last step that has ended began
+        ("held_slots", np.int64),  # what the end of that step has freed, unknown to the step that follows if it lags
+        ("held_blocks", np.int64),
         ("running", np.int64),  # how many
         ("queued", np.int64),
         ("root", np.int64),  # of the waiting heap
         ("used_blocks", np.int64),
         ("span_start", np.int64),
+        ("span_last", np.int64),  # when its last step begins
         ("span_end", np.int64),  # NEVER when no span is under way
         ("span_steps", np.int64),
         ("span_decodes_only", np.int64),
         ("span_batch", np.int64),
         ("span_kv", np.int64),  # tokens at the end of the first step
+        ("span_padded", np.int64),  # how much shorter contexts are than the longest, the same in every step
+        ("span_fixed", np.int64),  # length of a prefill step that has a law of its own, else 0
         ("span_prefill", np.int64),
         ("span_recompute", np.int64),
         ("decode_ps", np.int64),
@@ -91,25 +116,40 @@ def request_records(requests: Requests, output_tokens: IntArray) -> Records:
     records["prompt"] = requests.prompt_tokens
     records["output"] = output_tokens
     records["exit"] = STAY
-    for name in ("instance", "left", "right", "admitted_ps", "first_token_ps", "ended_ps"):
+    for name in ("instance", "kept_at", "older", "newer", "left", "right", "admitted_ps", "first_token_ps", "ended_ps"):
         records[name] = NOTHING
     made: Records = records
     return made
 
 
 def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
-    """Return idle instances, their step-time tables (one row per kind) and the lists of running requests."""
+    """Return idle instances, their tables (one row per law of steps) and the lists of running requests."""
     records: Any = np.zeros(len(cluster), dtype=INSTANCE)
     widest = int(cluster.max_batch.max())
-    kinds: dict[Any, int] = {}
+    budgets = [i.max_batched_tokens for i in cluster if i.step_time.prefill_steps is not None]
+    width = max([widest, *budgets])
+    kinds: dict[StepTime | PrefillStepTime, int] = {}
     for i, instance in enumerate(cluster):
-        records[i]["table"] = kinds.setdefault(instance.step_time, len(kinds))
-        records[i]["kv_ps"] = instance.step_time.ps_per_kv_token
-        records[i]["prefill_ps"] = instance.step_time.ps_per_prefill_token
+        step, prefill = instance.step_time, instance.step_time.prefill_steps
+        records[i]["table"] = kinds.setdefault(step, len(kinds))
+        records[i]["kv_ps"] = step.ps_per_kv_token
+        records[i]["prefill_ps"] = step.ps_per_prefill_token
+        records[i]["padded_ps"] = step.ps_per_padded_token
         records[i]["budget"] = instance.max_batched_tokens
+        records[i]["keeps_kv"] = instance.keeps_kv
+        records[i]["lags"] = instance.async_scheduling
+        records[i]["prefill_table"] = NOTHING
+        if prefill is not None:
+            records[i]["prefill_table"] = kinds.setdefault(prefill, len(kinds))
+            records[i]["prefill_decode_ps"] = prefill.ps_per_decode
+            records[i]["prefill_kv_ps"] = prefill.ps_per_kv_token
+            records[i]["prefill_padded_ps"] = step.prefill_ps_per_padded_token
+            records[i]["prefill_pair_ps"] = prefill.ps_per_pair
     records["max_batch"] = cluster.max_batch
     records["blocks"] = cluster.kv_blocks
-    records["root"] = NOTHING
+    records["blank_blocks"] = cluster.kv_blocks
+    for name in ("root", "oldest", "newest"):
+        records[name] = NOTHING
     records["span_end"] = NEVER
-    tables = np.array([step_time.table_ps(widest) for step_time in kinds])
+    tables = np.array([law.table_ps(width) for law in kinds])
     return records, tables, np.zeros((len(cluster), widest), dtype=np.int64)

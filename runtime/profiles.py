@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
 from makespan.schedulers.instances import BLOCK_TOKENS, Instance
+from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.registry import unknown_name
 from makespan.schedulers.step_time import StepTime
 
@@ -51,7 +52,7 @@ class Profile:
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> Self:
         """Build a profile from the object in its file."""
-        known = {*_NUMBERS, "name", "running", "seconds", "source"}
+        known = {*_NUMBERS, "name", "running", "seconds", "source", "prefill_steps", "padded_kv_share"}
         unknown = sorted(set(content) - known)
         if unknown:
             raise ValueError(f"{unknown[0]} is no field of a profile; they are {', '.join(sorted(known))}")
@@ -65,6 +66,8 @@ class Profile:
                 _listed(content, "seconds", float),
                 values["seconds_per_kv_token"],
                 values["seconds_per_prefill_token"],
+                prefill_steps_of_json(content["prefill_steps"]) if "prefill_steps" in content else None,
+                _number(content, "padded_kv_share", float) if "padded_kv_share" in content else 0.0,
             ),
             kv_capacity_tokens=values["kv_capacity_tokens"],
             max_batch=values["max_batch"],
@@ -72,6 +75,14 @@ class Profile:
             source=_text(content, "source"),
             mape=None if content.get("mape") is None else _number(content, "mape", float),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object for its file."""
+        step = asdict(self.step_time)
+        if self.step_time.prefill_steps is None:
+            del step["prefill_steps"]
+        rest = {name: value for name, value in asdict(self).items() if name not in ("name", "step_time")}
+        return {"name": self.name, **step, "block_tokens": BLOCK_TOKENS, **rest}
 
     def instance(self, max_batch: int | None = None, kv_capacity_tokens: int | None = None) -> Instance:
         """Return an instance of this kind, perhaps with another batch limit or KV capacity."""
@@ -83,6 +94,18 @@ class Profile:
             # An engine can always compute one token of each running request.
             max(self.max_batched_tokens, batch),
         )
+
+
+def prefill_steps_of_json(content: object) -> PrefillStepTime:
+    """Build the law of prefill steps from its object in a profile."""
+    numbers = ("seconds_per_decode", "seconds_per_kv_token", "seconds_per_pair")
+    if not isinstance(content, dict):
+        raise ValueError(f"prefill_steps must be an object, got {content!r}")
+    unknown = sorted(set(content) - {*numbers, "tokens", "seconds"})
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no field of prefill_steps; they are tokens, seconds, {', '.join(numbers)}")
+    table = _listed(content, "tokens", int), _listed(content, "seconds", float)
+    return PrefillStepTime(*table, *(_number(content, name, float) for name in numbers))
 
 
 def profile_names() -> list[str]:

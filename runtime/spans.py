@@ -7,8 +7,10 @@ picoseconds, so the closed sum of a span equals the sum of its steps exactly.
 """
 
 from makespan.runtime.compiled import compiled
+from makespan.runtime.decode_steps import decode_steps
 from makespan.runtime.engine_state import LEAVE, NEVER, NOTHING, STAY, Records
-from makespan.runtime.vllm_step import blocks_of, enqueue, head_fits, schedule_step
+from makespan.runtime.kept_blocks import let_go, take
+from makespan.runtime.vllm_step import blocks_of, catch_up, enqueue, head_fits, schedule_step
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE
 
@@ -22,17 +24,21 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
     instance.span_start = now
     steps = 0
     if not head_fits(requests, instances, i):
-        steps = _decode_steps(requests, instances, running, i)
+        steps = decode_steps(requests, instances, running, i)
     instance.span_decodes_only = 1 if steps > 0 else 0
     instance.span_steps = max(steps, 1)
-    # A step in which the first request preempted itself schedules nothing and takes no time.
+    # A step in which the first request preempted itself schedules nothing and takes no time, nor does one that only
+    # what has just happened lets run.
     while steps == 0 and not schedule_step(requests, instances, running, i, now):
-        pass
+        catch_up(instances, i, now)
     batch = 0
     kv = 0
     decodes = 0
     prefill = 0
     recompute = 0
+    decode_kv = 0
+    longest = 0
+    pairs = 0
     for k in range(instance.running):
         request = requests[running[i, k]]
         if steps > 0:
@@ -43,7 +49,10 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
         kv += request.computed + request.chunk
         if request.generated > 0 and request.computed + 1 == request.prompt + request.generated:
             decodes += 1
+            decode_kv += request.computed + 1
+            longest = max(longest, request.computed + 1)
         else:
+            pairs += request.chunk * request.computed + request.chunk * (request.chunk + 1) // 2
             redone = max(0, min(request.computed + request.chunk, request.reached) - request.computed)
             request.recomputed += redone
             recompute += redone
@@ -54,17 +63,33 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
     instance.span_kv = kv
     instance.span_prefill = prefill
     instance.span_recompute = recompute
+    instance.span_padded = decodes * longest - decode_kv
+    instance.span_fixed = 0
+    if instance.prefill_table != NOTHING and prefill + recompute > 0:
+        instance.span_fixed = (
+            tables[instance.prefill_table, decodes + prefill + recompute]
+            + instance.prefill_decode_ps * decodes
+            + instance.prefill_kv_ps * kv
+            + instance.prefill_padded_ps * instance.span_padded
+            + instance.prefill_pair_ps * pairs
+        )
+    instance.span_last = now
+    if steps > 1:
+        instance.span_last += duration(instances, tables, i, steps - 1)
     instance.span_end = now + duration(instances, tables, i, instance.span_steps)
-    _account(instances, tables, i, decodes)
+    _account(instances, tables, i, decodes, decode_kv)
 
 
 @compiled
 def duration(instances: Records, tables: IntArray, i: int, steps: int) -> int:
     """Return picoseconds of the first `steps` steps of the present span."""
     instance = instances[i]
+    if instance.span_fixed > 0:
+        return int(instance.span_fixed)
     kv = instance.span_kv * steps + instance.span_batch * (steps * (steps - 1) // 2)
     prefill = instance.span_prefill + instance.span_recompute
-    return int(steps * tables[instance.table, instance.span_batch] + instance.kv_ps * kv + instance.prefill_ps * prefill)
+    base = tables[instance.table, instance.span_batch] + instance.padded_ps * instance.span_padded
+    return int(steps * base + instance.kv_ps * kv + instance.prefill_ps * prefill)
 
 
 @compiled
@@ -86,6 +111,7 @@ def shorten(instances: Records, tables: IntArray, i: int, now: int) -> None:
     instance.batch_ps -= cut * instance.span_batch
     instance.steps -= instance.span_steps - enough
     instance.span_steps = enough
+    instance.span_last = instance.span_start + duration(instances, tables, i, enough - 1)
     instance.span_end -= cut
 
 
@@ -106,6 +132,7 @@ def finish(
     """
     instance = instances[i]
     now = instance.span_end
+    catch_up(instances, i, instance.span_last)
     kept = 0
     leaving = 0
     for k in range(instance.running):
@@ -119,6 +146,10 @@ def finish(
             kept += 1
             continue
         instance.used_blocks -= blocks_of(request.computed)
+        let_go(requests, instances, i, row, blocks_of(request.computed), request.computed)
+        if instance.lags:
+            instance.held_slots += 1
+            instance.held_blocks += blocks_of(request.computed)
         if request.generated < request.output and request.exit != LEAVE:
             moved[leaving] = row
             leaving += 1
@@ -142,7 +173,9 @@ def _book(requests: Records, instances: Records, i: int, row: int) -> None:
         return
     if instance.span_decodes_only:
         steps = instance.span_steps
-        instance.used_blocks += blocks_of(request.computed + steps) - blocks_of(request.computed)
+        needed = blocks_of(request.computed + steps) - blocks_of(request.computed)
+        instance.used_blocks += needed
+        take(requests, instances, i, needed)
         request.computed += steps
         request.generated += steps
     else:
@@ -169,51 +202,27 @@ def take_out(requests: Records, row: int) -> int:
 @compiled
 def put_in(requests: Records, instances: Records, tables: IntArray, i: int, row: int, now: int) -> None:
     """Hand request `row` to instance `i`; a span that could admit it ends at its next step."""
+    requests[row].handed_ps = now
     enqueue(requests, instances, i, row)
     if instances[i].running < instances[i].max_batch:
         shorten(instances, tables, i, now)
 
 
 @compiled
-def _decode_steps(requests: Records, instances: Records, running: IntArray, i: int) -> int:
-    """Return how many pure decode steps can pass before anything changes; 0 when the next one needs scheduling."""
-    instance = instances[i]
-    if instance.running == 0 or instance.running > instance.budget:
-        return 0
-    steps = NEVER
-    for k in range(instance.running):
-        request = requests[running[i, k]]
-        if request.generated == 0 or request.computed + 1 != request.prompt + request.generated:
-            return 0
-        steps = min(steps, request.output - request.generated)
-    if _blocks_after(requests, running, i, instance.running, steps) <= instance.blocks:
-        return int(steps)
-    few = 0
-    many = steps
-    while many - few > 1:
-        middle = (few + many) // 2
-        if _blocks_after(requests, running, i, instance.running, middle) <= instance.blocks:
-            few = middle
-        else:
-            many = middle
-    return int(few)
+def _account(instances: Records, tables: IntArray, i: int, decodes: int, decode_kv: int) -> None:
+    """Book where the time of the span goes: prefill tokens, recomputed ones, and the rest to whom the step is for.
 
-
-@compiled
-def _blocks_after(requests: Records, running: IntArray, i: int, count: int, steps: int) -> int:
-    total = 0
-    for k in range(count):
-        total += blocks_of(requests[running[i, k]].computed + steps)
-    return total
-
-
-@compiled
-def _account(instances: Records, tables: IntArray, i: int, decodes: int) -> None:
-    """Book where the time of the span goes: prefill tokens, recomputed ones, and the rest to whom the step is for."""
+    Where prefill steps have their own law, the decoding requests are booked what they would have taken alone.
+    """
     instance = instances[i]
     length = instance.span_end - instance.span_start
     prefill = instance.prefill_ps * instance.span_prefill
     recompute = instance.prefill_ps * instance.span_recompute
+    if instance.span_fixed > 0 and decodes > 0:
+        alone = tables[instance.table, decodes] + instance.kv_ps * decode_kv + instance.padded_ps * instance.span_padded
+        beside = length - min(alone, length)
+        recompute = beside * instance.span_recompute // (instance.span_prefill + instance.span_recompute)
+        prefill = beside - recompute
     shared = length - prefill - recompute
     if decodes > 0:
         instance.decode_ps += shared

@@ -6,10 +6,16 @@ blocks run out the request with the largest (priority, arrival) is preempted, lo
 is the asking request itself, those after it idle for this step. Only a step without preemption admits waiting
 requests: in priority order while the batch limit, the token budget and the free blocks allow, stopping at the first that
 does not fit.
+
+With asynchronous scheduling a step is scheduled when the one before it starts. It admits nothing into what that one's end
+frees, and nothing that arrives during it. Only where nothing could be scheduled so does the engine wait and look again.
+(Two shortcuts: requests that run may take those blocks, where vLLM would preempt one of them a step early; and one that
+arrives with a smaller key than all that wait keeps these from being admitted in the step before its own.)
 """
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import NOTHING, Records
+from makespan.runtime.kept_blocks import find_again, let_go, take
 from makespan.runtime.waiting_heap import before, pop, push
 from makespan.schedulers.instances import BLOCK_TOKENS
 from makespan.schedulers.types import IntArray
@@ -24,12 +30,29 @@ def blocks_of(tokens: int) -> int:
 
 @compiled
 def head_fits(requests: Records, instances: Records, i: int) -> bool:
-    """Return whether the first waiting request of instance `i` could be admitted: a slot and enough blocks."""
+    """Return whether the first waiting request of instance `i` could be admitted: known, a slot and enough blocks."""
     instance = instances[i]
-    if instance.queued == 0 or instance.running >= instance.max_batch:
+    if instance.queued == 0 or (instance.lags and requests[instance.root].handed_ps > instance.last_start):
+        return False
+    return would_fit(requests, instances, i, instance.held_slots, instance.held_blocks)
+
+
+@compiled
+def would_fit(requests: Records, instances: Records, i: int, held_slots: int, held_blocks: int) -> bool:
+    """Return whether the first waiting request fits beside what runs and what is held."""
+    instance = instances[i]
+    if instance.running + held_slots >= instance.max_batch:
         return False
     head = requests[instance.root]
-    return bool(blocks_of(head.prompt + head.generated) <= instance.blocks - instance.used_blocks)
+    return bool(blocks_of(head.prompt + head.generated) <= instance.blocks - instance.used_blocks - held_blocks)
+
+
+@compiled
+def catch_up(instances: Records, i: int, now: int) -> None:
+    """Let instance `i` schedule with all that has happened until `now`; without a lag it always does."""
+    instances[i].last_start = now
+    instances[i].held_slots = 0
+    instances[i].held_blocks = 0
 
 
 @compiled
@@ -73,6 +96,7 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
         if gone:
             break
         instance.used_blocks += needed
+        take(requests, instances, i, needed)
         request.chunk = chunk
         budget -= chunk
         k += 1
@@ -85,8 +109,11 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
             request.state = RUNNING
             if request.admitted_ps == NOTHING:
                 request.admitted_ps = now
-            request.chunk = min(request.prompt + request.generated, budget)
-            instance.used_blocks += blocks_of(request.chunk)
+            request.computed = find_again(requests, instances, i, row)
+            request.chunk = min(request.prompt + request.generated - request.computed, budget)
+            needed = blocks_of(request.computed + request.chunk)
+            instance.used_blocks += needed
+            take(requests, instances, i, needed - request.computed // BLOCK_TOKENS)
             budget -= request.chunk
             running[i, instance.running] = row
             instance.running += 1
@@ -108,7 +135,9 @@ def _preempt(requests: Records, instances: Records, running: IntArray, i: int, p
     """Take a request out of the batch, drop its KV, queue it again; return the budget that becomes free."""
     row = running[i, position]
     budget = requests[row].chunk
-    instances[i].used_blocks -= blocks_of(requests[row].computed + budget)
+    freed = blocks_of(requests[row].computed + budget)
+    instances[i].used_blocks -= freed
+    let_go(requests, instances, i, row, freed, requests[row].computed)
     for k in range(position, instances[i].running - 1):
         running[i, k] = running[i, k + 1]
     instances[i].running -= 1

@@ -32,16 +32,20 @@ crossing above. With H left out it is the total work at the best attainable thro
 The longest request alone, and arrivals, are added separately: T >= arrival_j + prefill of j in steps of at least table(1)
 each + its decode steps with b = 1. Different instances are covered by a line, limits and coefficients that are at least
 as good as each of theirs.
+
+Where steps that prefill have a law of their own, or uneven contexts cost extra, the theorem holds with the line, gamma and
+rho of `prefill_bound`: every step still lasts at least what the model above says of it.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from makespan.schedulers.instances import Cluster
+from makespan.schedulers.instances import Cluster, Instance
+from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_alone_ps, prefill_work_ps
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
+from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
 
 _CLASSES = 8192
@@ -53,26 +57,25 @@ class _Limits:
 
     table_ps: IntArray
     ps_per_kv_token: int
-    ps_per_prefill_token: int
     kv_tokens: int
     max_batch: int
-    max_batched_tokens: int
+    kinds: tuple[Instance, ...]
 
     @classmethod
     def of(cls, cluster: Cluster) -> "_Limits":
         widest = int(cluster.max_batch.max())
+        kinds = {(i.step_time, i.max_batch, i.max_batched_tokens): i for i in cluster}
         tables = []
-        for step_time, max_batch in {(i.step_time, i.max_batch) for i in cluster}:
+        for instance in kinds.values():
             table = np.full(widest + 1, np.iinfo(np.int64).max)
-            table[: max_batch + 1] = step_time.table_ps(max_batch)
+            table[: instance.max_batch + 1] = base_ps(instance)
             tables.append(table)
         return cls(
             table_ps=np.min(tables, axis=0),
-            ps_per_kv_token=min(i.step_time.ps_per_kv_token for i in cluster),
-            ps_per_prefill_token=min(i.step_time.ps_per_prefill_token for i in cluster),
+            ps_per_kv_token=min(least_kv_ps(i) for i in cluster),
             kv_tokens=max(i.kv_blocks for i in cluster) * 16,
             max_batch=widest,
-            max_batched_tokens=max(i.max_batched_tokens for i in cluster),
+            kinds=tuple(kinds.values()),
         )
 
 
@@ -96,7 +99,7 @@ def lower_bound(requests: Requests, output_tokens: IntArray, cluster: Cluster) -
     limits = _Limits.of(cluster)
     prompts = requests.prompt_tokens.astype(np.float64)
     outputs = output_tokens.astype(np.float64)
-    alone = requests.arrival * PICOSECONDS + alone_ps(prompts, outputs, limits)
+    alone = requests.arrival * PICOSECONDS + _alone_ps(prompts, outputs, limits)
     best = float(alone.max())
     for alpha, beta in supporting_lines(limits.table_ps):
         best = max(best, _crossing(prompts, outputs, limits, alpha, beta, len(cluster), best))
@@ -104,43 +107,12 @@ def lower_bound(requests: Requests, output_tokens: IntArray, cluster: Cluster) -
     return best / PICOSECONDS * (1 - 1e-9)
 
 
-def alone_ps(prompts: FloatArray, outputs: FloatArray, limits: _Limits) -> FloatArray:
+def _alone_ps(prompts: FloatArray, outputs: FloatArray, limits: _Limits) -> FloatArray:
     """Return picoseconds each request needs on an idle cluster, shape (n,); KV read by early chunks is left out."""
-    chunks = np.ceil(prompts / limits.max_batched_tokens)
     kv = outputs * prompts + outputs * (outputs - 1) / 2
-    steps = chunks - 1 + outputs
-    single: FloatArray = (
-        steps * float(limits.table_ps[1:].min()) + limits.ps_per_kv_token * kv + limits.ps_per_prefill_token * prompts
-    )
-    return single
-
-
-def supporting_lines(table_ps: IntArray) -> list[tuple[float, float]]:
-    """Return lines (alpha, beta), both not negative, below the table at 1 … B that touch its lower hull.
-
-    They are the level line through its lowest point, the edges of the hull, the line through the origin, and between
-    two neighbours the line half way.
-    """
-    batch = np.arange(1, len(table_ps), dtype=np.float64)
-    time = table_ps[1:].astype(np.float64)
-    hull: list[int] = []
-    for k in range(len(batch)):
-        while len(hull) > 1 and _turns_down(batch, time, hull[-2], hull[-1], k):
-            hull.pop()
-        hull.append(k)
-    steepest = float((time / batch).min())
-    edges = [float((time[j] - time[i]) / (batch[j] - batch[i])) for i, j in pairwise(hull)]
-    # Rounding to picoseconds breaks a straight piece into many edges of nearly one slope; one of them is enough.
-    slopes = [0.0]
-    for slope in [*(e for e in edges if 0 < e < steepest), steepest]:
-        if slope - slopes[-1] > 1e-6 * steepest:
-            slopes += [(slopes[-1] + slope) / 2, slope]
-    # A line of given slope is as high as the table lets it be.
-    return [(max(float((time - beta * batch).min()), 0.0), beta) for beta in slopes]
-
-
-def _turns_down(x: FloatArray, y: FloatArray, i: int, j: int, k: int) -> bool:
-    return bool((y[j] - y[i]) * (x[k] - x[i]) >= (y[k] - y[i]) * (x[j] - x[i]))
+    decodes = (outputs - 1) * float(limits.table_ps[1:].min()) + limits.ps_per_kv_token * kv
+    alone: FloatArray = decodes + np.min([prefill_alone_ps(kind, prompts) for kind in limits.kinds], axis=0)
+    return alone
 
 
 def _crossing(
@@ -153,11 +125,12 @@ def _crossing(
     known: float,
 ) -> float:
     """Return the T of the theorem for one line, or `known` (a valid bound) where it is no better."""
-    gamma, rho = float(limits.ps_per_kv_token), float(limits.ps_per_prefill_token)
+    gamma = float(limits.ps_per_kv_token)
+    prefill = np.min([prefill_work_ps(kind, prompts, alpha, beta) for kind in limits.kinds], axis=0)
     kv = outputs * prompts + outputs * (outputs - 1) / 2
-    work = float((beta * outputs + gamma * kv + rho * prompts).sum())
+    work = float((beta * outputs + gamma * kv + prefill).sum())
     steps = max(float(kv.sum()) / limits.kv_tokens, float(outputs.sum()) / limits.max_batch)
-    alone = alpha * outputs + rho * prompts
+    alone = alpha * outputs + prefill
     alone, squares = _classes(alone, _root_sum(prompts, outputs, beta, gamma) ** 2)
 
     def least(total: float) -> float:

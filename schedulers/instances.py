@@ -28,6 +28,12 @@ class Instance:
         Most requests running at once (vLLM's ``max_num_seqs``).
     max_batched_tokens
         Most tokens computed in one step (vLLM's ``max_num_batched_tokens``), at least `max_batch`.
+    async_scheduling
+        Whether the next step is scheduled while the present one runs, as vLLM does by default: what arrives or becomes
+        free during a step is used from the step after the next one on.
+    keeps_kv
+        Whether a preempted request that comes back finds what KV of it has not been overwritten, as with vLLM's prefix
+        caching, which is on by default.
     price_per_hour
         Cost of keeping it, in any currency.
     site
@@ -40,6 +46,8 @@ class Instance:
     kv_capacity_tokens: int
     max_batch: int = 256
     max_batched_tokens: int = 8192
+    async_scheduling: bool = False
+    keeps_kv: bool = False
     price_per_hour: float = 0.0
     site: str = ""
     sequence: int = 0

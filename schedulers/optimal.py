@@ -15,11 +15,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from makespan.schedulers.bounds import supporting_lines
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.placements import LeastTokens, RoundRobin
+from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_work_ps
 from makespan.schedulers.skew_aware import SkewAware
 from makespan.schedulers.step_time import PICOSECONDS
+from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import View
 
@@ -116,13 +117,10 @@ class _LinearModel:
         alpha, weights = [], []
         cluster = Cluster(tuple(view.cluster.instances[i] for i in view.cluster.by_sequence))
         for instance in cluster:
-            line = _tight_line(instance.step_time.table_ps(instance.max_batch), min(share, instance.max_batch))
+            line = _tight_line(base_ps(instance), min(share, instance.max_batch))
             alpha.append(line[0])
-            weights.append(
-                line[1] * lengths
-                + instance.step_time.ps_per_kv_token * kv
-                + instance.step_time.ps_per_prefill_token * prompts
-            )
+            prefill = prefill_work_ps(instance, prompts.astype(np.float64), *line).astype(np.int64)
+            weights.append(line[1] * lengths + least_kv_ps(instance) * kv + prefill)
         return cls(cluster, lengths, np.array(weights), np.array(alpha))
 
     def loads(self, instance: IntArray) -> IntArray:

@@ -1,11 +1,12 @@
 """Hypothesis strategies: small clusters and workloads that reach every branch of the engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
 
 from makespan.schedulers.instances import Cluster, Instance
+from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.types import IntArray
@@ -20,16 +21,30 @@ class Case:
     cluster: Cluster
 
 
+COEFFICIENTS = st.sampled_from([0.0, 1e-6, 3.7e-5])
+
+
 @st.composite
-def step_times(draw: st.DrawFn) -> StepTime:
-    knots = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True).map(sorted))
+def tables(draw: st.DrawFn, most: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    knots = draw(st.lists(st.integers(1, most), min_size=1, max_size=4, unique=True).map(sorted))
     base = draw(st.lists(st.floats(1e-3, 5e-2), min_size=len(knots), max_size=len(knots)).map(sorted))
-    coefficient = st.sampled_from([0.0, 1e-6, 3.7e-5])
-    return StepTime(tuple(knots), tuple(base), draw(coefficient), draw(coefficient))
+    return tuple(knots), tuple(base)
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, arrivals: bool = False, mixed: bool = True, max_requests: int = 24) -> Case:
+def step_times(draw: st.DrawFn, *, prefill_steps: bool = True) -> StepTime:
+    """Draw the linear law, or one with a law of its own for steps that prefill; contexts cost by their padding or not."""
+    decode = draw(tables(12))
+    if not (prefill_steps and draw(st.booleans())):
+        return StepTime(*decode, draw(COEFFICIENTS), draw(COEFFICIENTS))
+    prefill = PrefillStepTime(*draw(tables(60)), draw(COEFFICIENTS), draw(COEFFICIENTS), draw(COEFFICIENTS))
+    return StepTime(*decode, draw(COEFFICIENTS), prefill_steps=prefill, padded_kv_share=draw(st.sampled_from([0, 0.3, 1])))
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn, *, arrivals: bool = False, mixed: bool = True, max_requests: int = 24, prefill_steps: bool = True
+) -> Case:
     """Draw tight cases: few slots, few blocks, small budgets, groups, and equal lengths that make ties."""
     count = draw(st.integers(1, max_requests))
     length = st.integers(1, 60) | st.sampled_from([1, 2, 15, 16, 17, 32])
@@ -43,21 +58,18 @@ def cases(draw: st.DrawFn, *, arrivals: bool = False, mixed: bool = True, max_re
     def instance() -> Instance:
         max_batch = draw(st.integers(1, 8))
         return Instance(
-            step_time=draw(step_times()),
+            step_time=draw(step_times(prefill_steps=prefill_steps)),
             kv_capacity_tokens=16 * draw(st.integers(least_blocks, least_blocks + 12)),
             max_batch=max_batch,
             max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
+            async_scheduling=draw(st.booleans()),
+            keeps_kv=draw(st.booleans()),
         )
 
     size = draw(st.integers(1, 4))
     if mixed and draw(st.booleans()):
         made = [instance() for _ in range(size)]
-        cluster = Cluster(
-            tuple(
-                Instance(i.step_time, i.kv_capacity_tokens, i.max_batch, i.max_batched_tokens, sequence=k)
-                for k, i in enumerate(made)
-            )
-        )
+        cluster = Cluster(tuple(replace(i, sequence=k) for k, i in enumerate(made)))
     else:
         cluster = Cluster.uniform(instance(), size)
     requests = Requests.of(prompts, np.full(count, 64), group=group, arrival=arrival)
