@@ -63,7 +63,7 @@ class Iteration:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         if self.samples < 1 or min(self.staleness, default=-1) < 0 or sum(self.staleness) != self.samples:
-            raise ValueError(f"staleness must count each of at least one sample once, got {self.staleness} of {self.samples}")
+            raise ValueError(f"staleness must count every sample once, got {self.staleness} for {self.samples} samples")
         if self.tokens_wasted < 0:
             raise ValueError(f"wasted tokens must not be negative, got {self.tokens_wasted}")
         if not (isfinite(self.transfer_s) and self.transfer_s >= 0):
