@@ -1,11 +1,11 @@
 """The compiled operations of the simulated cluster: hand over, send away, drop, and let time pass."""
 
 from makespan.runtime.compiled import compiled
-from makespan.runtime.engine_state import NEVER, Records
+from makespan.runtime.engine_state import NEVER, NOTHING, Records
 from makespan.runtime.spans import begin, finish, put_in, shorten, take_out
 from makespan.runtime.waiting_heap import remove
 from makespan.schedulers.types import FloatArray, IntArray
-from makespan.schedulers.view import ABORTED, QUEUED, RUNNING
+from makespan.schedulers.view import ABORTED, OUTSIDE, QUEUED, RUNNING
 
 
 @compiled
@@ -49,11 +49,27 @@ def send_requests(
 def drop_request(requests: Records, instances: Records, row: int, now: int) -> None:
     """Abort a request that is not running."""
     if requests[row].state == QUEUED:
-        i = requests[row].instance
-        instances[i].root = remove(requests, instances[i].root, row)
-        instances[i].queued -= 1
+        _take_out(requests, instances, row)
     requests[row].state = ABORTED
     requests[row].ended_ps = now
+
+
+@compiled
+def recall_request(requests: Records, instances: Records, row: int) -> bool:
+    """Take a request that has never run out of its instance; returns whether it was there and had not run."""
+    if requests[row].state != QUEUED or requests[row].admitted_ps != NOTHING:
+        return False
+    _take_out(requests, instances, row)
+    requests[row].state = OUTSIDE
+    requests[row].instance = -1
+    return True
+
+
+@compiled
+def _take_out(requests: Records, instances: Records, row: int) -> None:
+    i = requests[row].instance
+    instances[i].root = remove(requests, instances[i].root, row)
+    instances[i].queued -= 1
 
 
 @compiled

@@ -7,6 +7,7 @@ What holds for every run:
   total: ties go by sequence (L7).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -76,6 +77,7 @@ class Dispatcher:
     _placed_sorted: BoolArray = field(init=False)
     _in_flight: IntArray = field(init=False)
     _changed: set[int] = field(init=False, default_factory=set)
+    _live: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
         count = len(self.requests)
@@ -89,20 +91,29 @@ class Dispatcher:
         self._placed = [np.empty(0, dtype=np.int64) for _ in range(instances)]
         self._placed_sorted = np.ones(instances, dtype=np.bool_)
         self._in_flight = np.zeros(instances, dtype=np.int64)
+        self._live = np.flatnonzero(self.engine.live)
         self._estimates = estimates_of(self.information, self.requests)
 
     def run(self) -> None:
         """Dispatch until every request has ended."""
+        for _ in self.stream():
+            pass
+
+    def stream(self) -> Iterator[IntArray]:
+        """Dispatch until every request has ended, giving the rows of those that end as they do."""
         left = len(self.requests)
         while left:
             self._take_arrivals()
+            self._take_changes()
             started = perf_counter()
             self._decide()
             self.decide_s += perf_counter() - started
             ended = self.engine.wait(self._next_arrival_time())
             self._take_note(ended)
             left -= len(ended.rows)
-            if not len(ended.rows) and self._stuck():
+            if len(ended.rows):
+                yield ended.rows
+            if not len(ended.rows) + len(ended.returned) and self._stuck():
                 held = int((~self._ended).sum())
                 raise PolicyError(f"a policy must start work on an idle cluster, got {held} requests held for ever")
 
@@ -123,7 +134,28 @@ class Dispatcher:
             self._waiting_sorted = False
             self.events += len(new)
 
+    def _take_changes(self) -> None:
+        """Plan anew what has not started when instances have come or gone."""
+        live = np.flatnonzero(self.engine.live)
+        if np.array_equal(live, self._live):
+            return
+        joined = not np.isin(live, self._live).all()
+        self._live = live
+        # What a lost instance held comes back from the engine; what had yet to be handed over is here.
+        self._bring_back(np.concatenate(self._placed))
+        self._placed = [rows[:0] for rows in self._placed]
+        if joined:
+            self.engine.recall(np.flatnonzero(self.engine.state == QUEUED))
+
+    def _bring_back(self, rows: IntArray) -> None:
+        np.add.at(self._in_flight, self._instance[rows], -1)
+        self._instance[rows] = NOWHERE
+        self._waiting = np.concatenate([self._waiting, rows[~self._given_up[rows]]])
+        self._waiting_sorted = False
+
     def _decide(self) -> None:
+        if not len(self._live):
+            return
         estimates = estimates_of(self.information, self.requests)
         if estimates is not self._estimates:
             self._estimates = estimates
@@ -140,8 +172,9 @@ class Dispatcher:
             raise PolicyError(f"a policy part raised {type(error).__name__}: {error}") from error
 
     def _view(self) -> View:
+        """Return what the policy sees: the instances that are live, numbered from 0."""
         engine = self.engine
-        return View(
+        view = View(
             now=engine.now,
             cluster=engine.cluster,
             requests=self.requests,
@@ -156,6 +189,7 @@ class Dispatcher:
             queued=engine.queued,
             kv_blocks_used=engine.kv_blocks_used,
         )
+        return view if len(self._live) == len(engine.cluster) else view.only(self._live)
 
     def _place(self) -> None:
         """Ask for the instances of the requests that wait with the dispatcher."""
@@ -178,6 +212,7 @@ class Dispatcher:
         if held.any():
             self._waiting = np.concatenate([rows[held], self._waiting])
             rows, where = rows[~held], where[~held]
+        where = self._live[where]
         self._instance[rows] = where
         np.add.at(self._in_flight, where, 1)
         if isinstance(self.policy.admission, EngineAdmits):
@@ -197,7 +232,7 @@ class Dispatcher:
                 if not self._placed_sorted[i]:
                     rows = self.policy.ordered(view, rows)
                     self._placed_sorted[i] = True
-                count = self.policy.admission.admit(view, i, rows)
+                count = self.policy.admission.admit(view, int(np.searchsorted(self._live, i)), rows)
                 if not 0 <= count <= len(rows):
                     raise PolicyError(f"an admission must admit 0 to {len(rows)} requests, got {count}")
                 self._start(view, rows[:count], np.full(count, i))
@@ -215,15 +250,16 @@ class Dispatcher:
         moves = self.policy.rebalance.move(self._view())
         if len(moves.rows):
             self._check(moves)
-            self.engine.move(moves.rows, moves.instances)
+            where = self._live[moves.instances]
+            self.engine.move(moves.rows, where)
             np.add.at(self._in_flight, self._instance[moves.rows], -1)
-            np.add.at(self._in_flight, moves.instances, 1)
-            self._instance[moves.rows] = moves.instances
+            np.add.at(self._in_flight, where, 1)
+            self._instance[moves.rows] = where
             self.events += len(moves.rows)
 
     def _check(self, moves: Moves) -> None:
         """Refuse moves that the engine, which does not check them, could not carry out."""
-        count = len(self.engine.cluster)
+        count = len(self._live)
         if len(moves.rows) != len(moves.instances) or not ((moves.instances >= 0) & (moves.instances < count)).all():
             raise PolicyError(
                 f"a rebalance must name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
@@ -252,6 +288,9 @@ class Dispatcher:
         where = where[where != NOWHERE]
         np.add.at(self._in_flight, where, -1)
         self._changed.update(where.tolist())
+        if len(ended.returned):
+            self._changed.update(self._instance[ended.returned].tolist())
+            self._bring_back(ended.returned)
         done = ended.rows[ended.finished]
         if len(done):
             try:
@@ -260,5 +299,5 @@ class Dispatcher:
                 raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
 
     def _stuck(self) -> bool:
-        idle = not (self.engine.running + self.engine.queued).any()
+        idle = self.engine.live.any() and not (self.engine.running + self.engine.queued).any()
         return bool(idle and self._next_arrival == len(self._arrivals) and not self._ended.all())

@@ -1,7 +1,9 @@
 """What the dispatcher needs from an engine, simulated or real, and what a run leaves behind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
@@ -9,11 +11,24 @@ from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ended:
-    """Requests that have just ended: rows, whether each finished (else it was aborted), tokens each generated."""
+    """What happened while time passed.
+
+    Parameters
+    ----------
+    rows
+        Requests that have just ended.
+    finished
+        Whether each of them finished; else it was aborted or failed.
+    generated
+        Tokens each of them generated.
+    returned
+        Requests that were inside an instance and are outside again, because it was lost or they were recalled.
+    """
 
     rows: IntArray
     finished: BoolArray
     generated: IntArray
+    returned: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +86,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def live(self) -> BoolArray:
+        """Which instances take requests: not those that have been lost, have left, or have yet to join."""
+        ...
+
+    @property
     def running(self) -> IntArray:
         """Requests in the batch of each instance."""
         ...
@@ -107,8 +127,12 @@ class Engine(Protocol):
         """End requests without finishing them."""
         ...
 
+    def recall(self, rows: IntArray) -> None:
+        """Take back requests that wait inside an instance; `wait` returns those that had not started by then."""
+        ...
+
     def wait(self, until: float) -> Ended:
-        """Let time pass until some request ends, but not beyond `until` (which may be infinite)."""
+        """Let time pass until something happens, but not beyond `until` (which may be infinite)."""
         ...
 
     def timeline(self) -> Timeline:

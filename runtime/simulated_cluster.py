@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from makespan.runtime.cluster_steps import advance, drop_request, send_requests, start_requests
+from makespan.runtime.cluster_steps import advance, drop_request, recall_request, send_requests, start_requests
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.engine_state import (
     LEAVE,
@@ -19,7 +19,7 @@ from makespan.runtime.engine_state import (
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
-from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 from makespan.schedulers.view import FINISHED, OUTSIDE, QUEUED, RUNNING
 
 
@@ -57,10 +57,12 @@ class SimulatedCluster:
         self.cluster = cluster
         self._requests = request_records(requests, output_tokens)
         self._instances, self._tables, self._running = instance_records(cluster)
+        self._live = np.ones(len(cluster), dtype=np.bool_)
         self._clock = np.zeros(1, dtype=np.int64)
         self._now = 0.0
         self._counter = 0
         self._dropped: list[int] = []
+        self._recalled: list[int] = []
         self._ended = np.empty(len(requests), dtype=np.int64)
         self._moved = np.empty(int(cluster.max_batch.max()), dtype=np.int64)
         self._spans: Any = np.zeros(4096 if keep_spans else 0, dtype=SPAN)
@@ -70,6 +72,11 @@ class SimulatedCluster:
     def now(self) -> float:
         """Virtual seconds since the start."""
         return self._now
+
+    @property
+    def live(self) -> BoolArray:
+        """All of them: none joins or leaves."""
+        return self._live
 
     @property
     def running(self) -> IntArray:
@@ -131,11 +138,16 @@ class SimulatedCluster:
             drop_request(self._requests, self._instances, row, int(self._clock[0]))
             self._dropped.append(int(row))
 
+    def recall(self, rows: IntArray) -> None:
+        """Take back requests that wait inside an instance and have never run; `wait` reports them."""
+        self._recalled += [int(row) for row in rows if recall_request(self._requests, self._instances, row)]
+
     def wait(self, until: float = inf) -> Ended:
         """Advance to the next moment at which some request ends, but not beyond `until`."""
-        if self._dropped:
-            rows, self._dropped = np.array(self._dropped, dtype=np.int64), []
-            return self._report(rows)
+        if self._dropped or self._recalled:
+            dropped, recalled = np.array(self._dropped, dtype=np.int64), np.array(self._recalled, dtype=np.int64)
+            self._dropped, self._recalled = [], []
+            return self._report(dropped, recalled)
         limit = NEVER if until == inf else round(until * PICOSECONDS)
         while True:
             found, full = advance(
@@ -154,10 +166,10 @@ class SimulatedCluster:
                 break
             self._spans = np.concatenate([self._spans, np.zeros_like(self._spans)])
         self._now = until if int(self._clock[0]) == limit else int(self._clock[0]) / PICOSECONDS
-        return self._report(self._ended[:found].copy())
+        return self._report(self._ended[:found].copy(), np.empty(0, dtype=np.int64))
 
-    def _report(self, rows: IntArray) -> Ended:
-        return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows])
+    def _report(self, rows: IntArray, returned: IntArray) -> Ended:
+        return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows], returned)
 
     def spans(self) -> Records:
         """Return the recorded spans in the order in which they ended."""

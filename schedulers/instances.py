@@ -82,6 +82,10 @@ class Cluster:
             raise ValueError(f"a cluster needs at least one instance, got {count}")
         return cls(tuple(replace(instance, sequence=i) for i in range(count)))
 
+    def only(self, instances: IntArray) -> Self:
+        """Return the cluster of these instances, in the order given."""
+        return type(self)(tuple(self.instances[int(i)] for i in instances))
+
     def __len__(self) -> int:
         return len(self.instances)
 

@@ -1,6 +1,6 @@
 """What a policy sees when it decides: the present state as plain columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,6 +78,20 @@ class View:
             running=idle,
             queued=idle,
             kv_blocks_used=idle,
+        )
+
+    def only(self, instances: IntArray) -> "View":
+        """Return the view of a cluster that consists of these instances alone, numbered anew in the order given."""
+        number = np.full(len(self.cluster) + 1, NOWHERE, dtype=np.int64)
+        number[instances] = np.arange(len(instances))
+        return replace(
+            self,
+            cluster=self.cluster.only(instances),
+            instance=number[self.instance],
+            in_flight=self.in_flight[instances],
+            running=self.running[instances],
+            queued=self.queued[instances],
+            kv_blocks_used=self.kv_blocks_used[instances],
         )
 
     def blocks_to_start(self, row: int) -> int:
