@@ -39,7 +39,9 @@ class ModelSpec:
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} of {self.name} must be at least 1, got {getattr(self, field)}")
         if not 0 <= self.active_parameters <= self.parameters:
-            raise ValueError(f"active_parameters of {self.name} must be 0 to {self.parameters}, got {self.active_parameters}")
+            raise ValueError(
+                f"active_parameters of {self.name} must be 0 to {self.parameters}, got {self.active_parameters}"
+            )
         if not 0 <= self.experts_per_token <= self.experts:
             raise ValueError(f"experts_per_token of {self.name} must be 0 to {self.experts}, got {self.experts_per_token}")
 
