@@ -15,7 +15,7 @@ def engine_slots() -> tuple[str, ...]:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(device) for device in range(devices)]
         return tuple(f"cuda:{name}" for name in names)
-    return tuple(f"cpu:{core}" for core in _cores())
+    return tuple(f"cpu:{core}" for core in cores())
 
 
 def occupy(slot: str) -> None:
@@ -45,7 +45,8 @@ def default_slots() -> tuple[str, ...]:
     return slots[: max(1, memory // (ENGINE_GIB * 1024**3))]
 
 
-def _cores() -> list[int]:
+def cores() -> list[int]:
+    """Number the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

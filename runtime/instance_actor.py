@@ -1,0 +1,188 @@
+"""The Ray actor around one engine: it takes orders at any time and reports when there is something to say."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+from makespan.runtime.engine_slots import occupy
+from makespan.runtime.free_core import claim_core
+from makespan.runtime.token_engine import (
+    FAILED,
+    EngineDied,
+    EngineFacts,
+    EngineLoad,
+    Piece,
+    TokenEngine,
+    TokenRequest,
+)
+from makespan.runtime.weights import PackedWeights
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A sample that has ended on an instance, or been taken from it.
+
+    Parameters
+    ----------
+    number
+        Which.
+    tokens, logprobs
+        All that this instance generated of it.
+    ended
+        ``stop``, ``length``, ``abort`` or ``failed``.
+    reason
+        Why it failed; else empty.
+    versions
+        Weight version and first token of each stretch.
+    scheduled, first, last
+        Seconds of the instance's clock at which it was admitted and made its first and last token; NaN where it never did.
+    preemptions
+        How often it lost its KV.
+    """
+
+    number: int
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    ended: str = ""
+    reason: str = ""
+    versions: tuple[tuple[int, int], ...] = ()
+    scheduled: float = float("nan")
+    first: float = float("nan")
+    last: float = float("nan")
+    preemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What has happened on an instance since its last report.
+
+    Parameters
+    ----------
+    outcomes
+        Samples that have ended.
+    progress
+        Tokens generated so far by each sample that has some more of them than in the last report.
+    load
+        How the engine stands.
+    updating
+        Whether it is taking new weights, during which it makes no steps.
+    clock
+        Seconds of the instance's clock when the report was made.
+    """
+
+    outcomes: list[Outcome]
+    progress: dict[int, int]
+    load: EngineLoad
+    updating: bool
+    clock: float
+
+
+class InstanceActor:
+    """One engine and the samples on it. All methods run on one event loop.
+
+    Parameters
+    ----------
+    build
+        Makes the engine.
+    on_core
+        Whether it is to take a core of its machine for itself; else it uses the device that Ray gives it.
+    """
+
+    def __init__(self, build: Callable[[], TokenEngine], *, on_core: bool) -> None:
+        self._build = build
+        self._on_core = on_core
+        self._running: dict[int, Outcome] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[Outcome] = []
+        self._progress: dict[int, int] = {}
+        self._news = asyncio.Event()
+        self._started = asyncio.Event()
+        self._updating = 0
+        self._died: EngineDied | None = None
+
+    async def start(self) -> EngineFacts:
+        """Start the engine and have it make one token, because the first one takes long."""
+        if self._on_core:
+            # Both must come before torch is imported.
+            self._core = claim_core()
+            if self._core is not None:
+                occupy(self._core.slot)
+        self._engine = self._build()
+        async for _ in self._engine.generate(TokenRequest(-1, (0,), 1)):
+            pass
+        self._started.set()
+        return self._engine.facts
+
+    async def submit(self, requests: list[TokenRequest]) -> None:
+        """Begin samples."""
+        await self._started.wait()
+        for request in requests:
+            self._running[request.number] = Outcome(request.number)
+            task = asyncio.create_task(self._generate(request))
+            # The loop itself keeps only weak references to tasks.
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def abort(self, numbers: list[int]) -> None:
+        """End samples early; those that are still here are reported with what they have."""
+        await self._started.wait()
+        # Samples submitted just before this must reach the engine first.
+        await asyncio.sleep(0)
+        await self._engine.abort([number for number in numbers if number in self._running])
+
+    async def update(self, weights: PackedWeights, version: int, keep: bool) -> float:
+        """Take new weights; returns the seconds during which the engine stood still or drained."""
+        await self._started.wait()
+        began = monotonic()
+        self._updating += 1
+        try:
+            await self._engine.update(weights, version, keep=keep)
+        finally:
+            self._updating -= 1
+        return monotonic() - began
+
+    async def report(self, patience_s: float) -> Report:
+        """Return what is new as soon as a sample has ended, or when `patience_s` is over."""
+        if not self._ended and self._died is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), patience_s)
+        self._news.clear()
+        if self._died is not None:
+            raise self._died
+        outcomes, self._ended = self._ended, []
+        progress, self._progress = self._progress, {}
+        return Report(outcomes, progress, self._engine.load, self._updating > 0, monotonic())
+
+    async def stop(self) -> None:
+        """Stop the engine."""
+        if self._started.is_set():
+            self._engine.shutdown()
+
+    async def _generate(self, request: TokenRequest) -> None:
+        outcome = self._running[request.number]
+        try:
+            async for piece in self._engine.generate(request):
+                self._take(outcome, piece)
+        except EngineDied as error:
+            self._died = error
+            self._news.set()
+            return
+        except Exception as error:
+            # Whatever is wrong with this one sample, the others are well.
+            outcome.ended, outcome.reason = FAILED, " ".join(str(error).split()) or type(error).__name__
+        finally:
+            del self._running[request.number]
+        self._progress.pop(request.number, None)
+        self._ended.append(outcome)
+        self._news.set()
+
+    def _take(self, outcome: Outcome, piece: Piece) -> None:
+        outcome.tokens += piece.tokens
+        outcome.logprobs += piece.logprobs
+        self._progress[outcome.number] = len(outcome.tokens)
+        if piece.ended:
+            outcome.ended, outcome.versions, outcome.preemptions = piece.ended, piece.versions, piece.preemptions
+            if outcome.tokens:
+                outcome.scheduled, outcome.first, outcome.last = piece.scheduled, piece.first, piece.last

@@ -1,0 +1,266 @@
+"""Instances as Ray actors: started, watched, and replaced when they die or hang."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from makespan.runtime.instance_actor import InstanceActor, Report
+from makespan.runtime.token_engine import EngineFacts, TokenEngine, TokenRequest
+
+HEARTBEAT_S = 0.5
+"""Seconds after which an instance reports even if nothing has ended."""
+ATTEMPTS = 3
+"""Starts of one instance in a row that may fail before the pool gives up."""
+
+
+class InstanceFailed(RuntimeError):
+    """An instance cannot be started, or not again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Instance `instance` takes requests from now on."""
+
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Instance `instance` is gone with all it held; another is being started in its place."""
+
+    instance: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Instance `instance` says what is new there.
+
+    Another machine has another clock: `behind` is the seconds by which this process's is ahead of the instance's. It is the
+    least that any report has shown, because what a report takes to get here only adds to it.
+    """
+
+    instance: int
+    report: Report
+    behind: float
+
+
+News = Joined | Lost | Reported
+
+
+@dataclass(slots=True)
+class _Seat:
+    """One place of the pool and the actor that holds it at present."""
+
+    actor: Any = None
+    starting: Any = None
+    reporting: Any = None
+    updates: dict[Any, float] = field(default_factory=dict)
+    facts: EngineFacts | None = None
+    attempts: int = 0
+    steps: int = -1
+    moved: float = inf
+    behind: float = inf
+
+    @property
+    def live(self) -> bool:
+        return self.facts is not None
+
+
+class InstancePool:
+    """So many instances, each an actor with one engine.
+
+    Parameters
+    ----------
+    build
+        Makes the engine inside an actor.
+    count
+        How many instances.
+    on_gpu
+        Whether each takes a GPU of the Ray cluster rather than a core.
+    start_s
+        Seconds that an instance may take to start.
+    hang_s
+        Seconds after which an instance that has work but makes no step, or does not answer, is replaced.
+
+    Raises
+    ------
+    InstanceFailed
+        From `wait`, if an instance cannot be started three times in a row.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], TokenEngine],
+        count: int,
+        *,
+        on_gpu: bool = False,
+        start_s: float = 600.0,
+        hang_s: float = 60.0,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"instances must be at least 1, got {count}")
+        if not hang_s > 0:
+            raise ValueError(f"hang_s must be positive, got {hang_s}")
+        self._build = build
+        self._on_gpu = on_gpu
+        self._start_s = start_s
+        self._hang_s = hang_s
+        self._weights: tuple[Any, int] | None = None
+        self._watched: dict[Any, Callable[[], None]] = {}
+        self.transfer_s: list[float] = []
+        self.replaced = 0
+        self._proved = False
+        self._seats = [_Seat() for _ in range(count)]
+        for i in range(count):
+            self._start(i)
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    @property
+    def live(self) -> list[bool]:
+        """Which instances take requests."""
+        return [seat.live for seat in self._seats]
+
+    @property
+    def facts(self) -> list[EngineFacts | None]:
+        """What each engine turned out to be, once it is live."""
+        return [seat.facts for seat in self._seats]
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that each engine has made since it started, as of its last report."""
+        return [max(0, seat.steps) for seat in self._seats]
+
+    @property
+    def updating(self) -> bool:
+        """Whether some instance has yet to take the newest weights."""
+        return any(seat.updates for seat in self._seats)
+
+    def wait_until_live(self) -> None:
+        """Return when every instance has started."""
+        while not all(self.live):
+            self.wait(self._start_s)
+
+    def submit(self, instance: int, requests: list[TokenRequest]) -> None:
+        """Begin samples on an instance."""
+        seat = self._seats[instance]
+        seat.moved = monotonic()
+        seat.actor.submit.remote(requests)
+
+    def abort(self, instance: int, numbers: list[int]) -> None:
+        """End samples on an instance; its report brings what they have."""
+        self._seats[instance].actor.abort.remote(numbers)
+
+    def update(self, weights: Any, version: int, *, keep: bool = True) -> None:
+        """Send new weights, a reference to `PackedWeights`, to every instance, also to those that start later."""
+        self._weights = (weights, version)
+        for seat in self._seats:
+            seat.updates[seat.actor.update.remote(weights, version, keep)] = monotonic()
+
+    def watch(self, reference: Any, then: Callable[[], None]) -> None:
+        """Call `then` from within `wait` once the reference can be fetched or has failed."""
+        self._watched[reference] = then
+
+    def wait(self, timeout_s: float) -> list[News]:
+        """Sleep until something is new, at most `timeout_s` seconds."""
+        timeout_s = max(0.0, min(timeout_s, self._deadline() - monotonic()))
+        pending = list(self._pending())
+        ready, _ = ray.wait(pending, num_returns=1, timeout=timeout_s, fetch_local=False)
+        if ready:
+            ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
+        news: list[News] = []
+        for reference in ready:
+            if reference in self._watched:
+                self._watched.pop(reference)()
+                continue
+            for i, seat in enumerate(self._seats):
+                if reference in (seat.starting, seat.reporting) or reference in seat.updates:
+                    news += self._receive(i, seat, reference)
+        return news + list(self._replace_hung())
+
+    def shutdown(self) -> None:
+        """Stop every engine, then every actor."""
+        stops = [seat.actor.stop.remote() for seat in self._seats if seat.live]
+        ray.wait(stops, num_returns=len(stops), timeout=10) if stops else None
+        for seat in self._seats:
+            ray.kill(seat.actor)
+
+    def _pending(self) -> Iterator[Any]:
+        yield from self._watched
+        for seat in self._seats:
+            yield from (reference for reference in (seat.starting, seat.reporting) if reference is not None)
+            yield from seat.updates
+
+    def _receive(self, i: int, seat: _Seat, reference: Any) -> list[News]:
+        try:
+            value = ray.get(reference)
+        except RayActorError as error:
+            return self._lose(i, one_line(error))
+        except RayTaskError as error:
+            if not self._proved:
+                # What has never worked is set up wrongly, and trying again would not help.
+                raise InstanceFailed(f"instance {i} could not be started: {one_line(error.cause)}") from error
+            return self._lose(i, one_line(error.cause))
+        if reference is seat.starting:
+            seat.starting, seat.facts, seat.moved = None, value, monotonic()
+            self._proved = True
+            self._ask(seat)
+            return [Joined(i)]
+        if reference in seat.updates:
+            self.transfer_s.append(value)
+            del seat.updates[reference]
+            seat.moved = monotonic()
+            return []
+        self._ask(seat)
+        idle = not value.load.running + value.load.waiting and not value.progress
+        if value.outcomes or idle or value.updating or value.load.steps != seat.steps:
+            seat.steps, seat.moved = value.load.steps, monotonic()
+        seat.behind = min(seat.behind, monotonic() - value.clock)
+        return [Reported(i, value, seat.behind)]
+
+    def _ask(self, seat: _Seat) -> None:
+        seat.reporting = seat.actor.report.remote(HEARTBEAT_S)
+
+    def _lose(self, i: int, reason: str) -> list[News]:
+        seat = self._seats[i]
+        ray.kill(seat.actor)
+        attempts = 0 if seat.live else seat.attempts + 1
+        if attempts >= ATTEMPTS:
+            raise InstanceFailed(f"instance {i} could not be started: {reason}")
+        self.replaced += 1
+        was_live = seat.live
+        self._seats[i] = _Seat(attempts=attempts)
+        self._start(i)
+        return [Lost(i, reason)] if was_live else []
+
+    def _start(self, i: int) -> None:
+        seat = self._seats[i]
+        resources = {"num_gpus": 1} if self._on_gpu else {"num_cpus": 1}
+        actor: Any = ray.remote(InstanceActor).options(max_concurrency=1000, **resources)
+        seat.actor = actor.remote(self._build, on_core=not self._on_gpu)
+        seat.starting = seat.actor.start.remote()
+        seat.moved = monotonic()
+        if self._weights is not None:
+            seat.updates[seat.actor.update.remote(*self._weights, True)] = monotonic()
+
+    def _deadline(self) -> float:
+        return min(seat.moved + (self._hang_s if seat.live else self._start_s) for seat in self._seats)
+
+    def _replace_hung(self) -> Iterator[News]:
+        now = monotonic()
+        for i, seat in enumerate(self._seats):
+            allowed = self._hang_s if seat.live else self._start_s
+            if now >= seat.moved + allowed or now >= min(seat.updates.values(), default=inf) + self._start_s:
+                yield from self._lose(i, f"no step for {allowed:g} s")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split())[:500] or type(error).__name__

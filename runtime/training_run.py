@@ -1,0 +1,158 @@
+"""A training run: an engine pool, a trainer and one pipeline, from a folder of results that can be resumed."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from makespan.runtime.engine_slots import cores
+from makespan.runtime.generation_service import GenerationService
+from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.profiles import Profile
+from makespan.runtime.real_pipelines import PIPELINES, STALENESS
+from makespan.runtime.reward import Reward
+from makespan.runtime.rollouts import Batch, PromptSource, Rollouts
+from makespan.runtime.trainer_actor import TrainerSpec
+from makespan.runtime.trainer_service import TrainerService
+from makespan.runtime.training_loop import TrainingLoop
+from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
+from makespan.schedulers.estimates import Information
+from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
+from makespan.schedulers.policy import Policy
+from makespan.schedulers.requests import Requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Held-out prompts and samples of each, and the temperature; no prompts for no evaluation."""
+
+    prompts: int = 0
+    samples: int = 1
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rig:
+    """What a run stands on.
+
+    Parameters
+    ----------
+    engine
+        Each instance's engine.
+    profile
+        What the policy is told of an instance.
+    policy, information
+        Who decides, and who knows about the requests of a stage.
+    instances
+        How many; None for every core or device that the pipeline leaves them.
+    hang_s
+        Seconds without a step after which an instance with work is replaced.
+    """
+
+    engine: VllmSpec
+    profile: Profile
+    policy: Policy
+    information: Callable[[Requests], Information]
+    instances: int | None = None
+    hang_s: float = 60.0
+
+
+def train(
+    out: Path,
+    *,
+    pipeline: str,
+    steps: int,
+    rig: Rig,
+    trainer: TrainerSpec,
+    source: PromptSource,
+    reward: Reward,
+    batch: Batch,
+    evaluation: Evaluation,
+    mini_batch: int = 4,
+    keep: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Run a pipeline inside a Ray session and give its summary.
+
+    Every iteration is appended to ``steps.jsonl`` in `out` when it has ended, the pass rate on held-out prompts before and
+    after to ``evaluation.jsonl``. A folder that holds checkpoints is gone on with.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    pipeline
+        One of `PIPELINES`.
+    steps
+        How many the run has in all.
+    rig, trainer, source, reward, batch, evaluation, mini_batch, keep
+        What it is made of.
+    progress
+        Called with the steps made and to be made.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    out.mkdir(parents=True, exist_ok=True)
+    with _standing(pipeline, rig, trainer) as (service, taught):
+        rollouts = Rollouts(service, source, reward, batch, _tokenizer(rig.engine.model))
+        if taught.version:
+            service.update(taught.weights(), taught.version)
+        loop = TrainingLoop(
+            pipeline, STALENESS[pipeline], rollouts, taught, range(taught.version, steps), mini_batch=mini_batch, keep=keep
+        )
+        _evaluate(out, rollouts, evaluation)
+        loop.begin()
+        for iteration in PIPELINES[pipeline](loop):
+            report = loop.reports[iteration.iteration]
+            _append(out / "steps.jsonl", iteration.as_json() | {"training": report})
+            if progress is not None:
+                progress(iteration.iteration + 1, steps)
+        _evaluate(out, rollouts, evaluation)
+        return {
+            "pipeline": pipeline,
+            "steps": steps,
+            "instances_replaced": service.pool.replaced,
+            "trainer_replaced": taught.replaced,
+            "failed_samples": len(rollouts.failures),
+        }
+
+
+@contextmanager
+def _standing(pipeline: str, rig: Rig, trainer: TrainerSpec) -> Iterator[tuple[GenerationService, TrainerService]]:
+    shared = pipeline == "colocated"
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    on_gpu = resources.get("GPU", 0) >= 1
+    places = int(resources["GPU"]) if on_gpu else len(cores())
+    count = rig.instances or max(1, places if shared else places - 1)
+    taught = TrainerService(trainer, cores=0 if shared else 1, gpus=0 if shared or not on_gpu else 1)
+    pool = InstancePool(partial(VllmTokens, rig.engine), count, on_gpu=on_gpu, hang_s=rig.hang_s)
+    try:
+        pool.wait_until_live()
+        [capacity, *_] = [facts.kv_capacity_tokens for facts in pool.facts if facts is not None]
+        instance = rig.profile.instance(rig.engine.max_batch, max(BLOCK_TOKENS, capacity))
+        cluster = Cluster.uniform(instance, count)
+        yield GenerationService(pool, cluster, rig.policy, rig.information), taught
+    finally:
+        pool.shutdown()
+        taught.shutdown()
+
+
+def _tokenizer(model: Path) -> Any:
+    return import_module("transformers").AutoTokenizer.from_pretrained(str(model))
+
+
+def _evaluate(out: Path, rollouts: Rollouts, evaluation: Evaluation) -> None:
+    if evaluation.prompts:
+        rate = rollouts.pass_rate(evaluation.prompts, evaluation.samples, temperature=evaluation.temperature)
+        _append(out / "evaluation.jsonl", {"version": rollouts.service.version, "pass_rate": rate})
+
+
+def _append(file: Path, row: dict[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row, allow_nan=False) + "\n")
