@@ -10,7 +10,7 @@ from makespan.schedulers.estimates import Estimates
 from makespan.schedulers.sources import Fixed
 from makespan.schedulers.types import FloatArray, IntArray
 
-_SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
+_SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 1.0)
 _GUESSED = tuple(k / 50 for k in range(21))
 
 
@@ -22,7 +22,7 @@ def tail_recall(estimates: FloatArray, output_tokens: IntArray, share: float) ->
     return float(np.isin(longest, believed).mean())
 
 
-def ranker_of_recalls(workload: Workload, recalls: Mapping[float, float], seed: int = 0) -> Fixed:
+def ranker_of_recalls(workload: Workload, recalls: Mapping[float, float], seed: int = 0, *, guesses: bool = True) -> Fixed:
     """Return a ranker whose recalls of the longest are as near as can be to the given ones.
 
     Two errors are mixed: every length carries a log-normal error, and for some requests the ranker has no idea and answers
@@ -37,6 +37,8 @@ def ranker_of_recalls(workload: Workload, recalls: Mapping[float, float], seed: 
         Recall of the longest share of the requests, by share.
     seed
         Of the errors.
+    guesses
+        Whether the second kind of error is there.
     """
     for share, recall in recalls.items():
         if not 0 < share < recall <= 1:
@@ -46,7 +48,7 @@ def ranker_of_recalls(workload: Workload, recalls: Mapping[float, float], seed: 
     truth, sequence = workload.output_tokens, workload.requests.sequence
     error, chance, another = normal(seed, sequence, 21), uniform(seed, sequence, 22), uniform(seed, sequence, 23)
     found: list[tuple[float, float, float, FloatArray]] = []
-    for guessed in _GUESSED:
+    for guessed in _GUESSED if guesses else (0.0,):
         rows = np.flatnonzero(chance < guessed)
         seen = truth.astype(np.float64)
         seen[rows] = truth[rows[np.argsort(another[rows], kind="stable")]]

@@ -12,6 +12,7 @@ from makespan.harness.reproduction import Figure, Reproduction
 from makespan.harness.streamrl_world import (
     PROFILED,
     RECALLS,
+    SMOOTH,
     Assumptions,
     World,
     batch_of,
@@ -20,13 +21,13 @@ from makespan.harness.streamrl_world import (
 )
 from makespan.runtime.specifications import load_gpu, load_link, load_model
 from makespan.schedulers.allocation import algorithm_1_two_sites
+from makespan.schedulers.elastic import ElasticRule
 from makespan.schedulers.links import Network, Site
 from makespan.schedulers.roofline import Efficiency
 from makespan.schedulers.training_time import GRPO
 
 GPUS = {"qwen2.5-7b": 32, "qwen2.5-32b": 64, "qwen2.5-72b": 128}
 CAPS = (5_000, 10_000, 20_000)
-RANKER = "ranker_7b"
 Table = Callable[[Assumptions], tuple[Figure, ...]]
 
 # Figure 8 (plot): samples/s of ColocationRL, Sync, Async.
@@ -48,6 +49,7 @@ OTHERWISE: Mapping[str, Callable[[Assumptions], Assumptions]] = {
     "at most 32": lambda a: replace(a, max_batch=32),
     "at most 24": lambda a: replace(a, max_batch=24),
     "at most 32, longest first for Algorithm 2": lambda a: replace(a, max_batch=32, dispatch="lpt"),
+    "at most 32, longest first, smooth ranker": lambda a: replace(a, max_batch=32, dispatch="lpt", information=SMOOTH),
     "longest first for Algorithm 2": lambda a: replace(a, dispatch="lpt"),
     "training at 30 % of peak": lambda a: replace(a, efficiency=Efficiency(training_flops=0.3)),
     "training at 50 % of peak": lambda a: replace(a, efficiency=Efficiency(training_flops=0.5)),
@@ -70,9 +72,11 @@ def table_3(given: Assumptions) -> tuple[Figure, ...]:
     """What each technique adds: 72B, 20K, 128 GPUs."""
     world, gpus = World("qwen2.5-72b", 20_000, given), GPUS["qwen2.5-72b"]
     base = samples_per_s(world.colocated(gpus, "random", "none"))
-    skew = samples_per_s(world.colocated(gpus, given.dispatch, RANKER))
-    split = world.split(gpus, given.dispatch, RANKER)
-    stream, asynchronous = (samples_per_s(world.run(p, split, given.dispatch, RANKER)) for p in ("stream", "fully_async"))
+    skew = samples_per_s(world.colocated(gpus, given.dispatch, given.information))
+    split = world.split(gpus, given.dispatch, given.information)
+    stream, asynchronous = (
+        samples_per_s(world.run(p, split, given.dispatch, given.information)) for p in ("stream", "fully_async")
+    )
     return (
         Figure("+ skew-aware", 1.08, skew / base),
         Figure("+ streaming", 1.23, stream / base),
@@ -107,11 +111,11 @@ def figure_8_absolute(given: Assumptions) -> tuple[Figure, ...]:
 def throughputs(model: str, cap: int, given: Assumptions) -> tuple[float, float, float]:
     """Return samples/s of colocation with random dispatch, of ``stream`` and of ``fully_async``."""
     world, gpus = World(model, cap, given), GPUS[model]
-    split = world.split(gpus, given.dispatch, RANKER)
+    split = world.split(gpus, given.dispatch, given.information)
     return (
         samples_per_s(world.colocated(gpus, "random", "none")),
-        samples_per_s(world.run("stream", split, given.dispatch, RANKER)),
-        samples_per_s(world.run("fully_async", split, given.dispatch, RANKER)),
+        samples_per_s(world.run("stream", split, given.dispatch, given.information)),
+        samples_per_s(world.run("fully_async", split, given.dispatch, given.information)),
     )
 
 
@@ -124,7 +128,7 @@ def figure_9(given: Assumptions) -> tuple[Figure, ...]:
     for (model, published), gpus in zip(RANKED.items(), (16, 40, 80), strict=True):
         world = World(model, 20_000, given)
         base = world.generation_s(gpus, "random", "none")
-        for name, information, paper in zip(("ranked", "oracle"), (RANKER, "oracle"), published, strict=True):
+        for name, information, paper in zip(("ranked", "oracle"), (given.information, "oracle"), published, strict=True):
             ours = world.generation_s(gpus, given.dispatch, information) / base
             figures.append(Figure(f"{model[8:]} {name}", paper, ours))
     return tuple(figures)
@@ -144,7 +148,7 @@ def table_4(given: Assumptions) -> tuple[Figure, ...]:
                 found.append(tail_recall(point, workload.output_tokens, share))
             figures.append(Figure(f"{name} recall {share:.0%}", published, fmean(found)))
         ours = world.generation_s(80, given.dispatch, name) / base
-        figures.append(Figure(f"{name} generation", 0.785 if name == RANKER else None, ours))
+        figures.append(Figure(f"{name} generation", 0.785 if name == "ranker_7b" else None, ours))
     return tuple(figures)
 
 
@@ -153,8 +157,8 @@ def figure_10(given: Assumptions) -> tuple[Figure, ...]:
     figures = []
     for model, (even, published, left) in SPLITS.items():
         world = World(model, 20_000, given)
-        generation, training = world.curves(GPUS[model] - given.granularity, given.dispatch, RANKER)
-        x, y = world.split(GPUS[model], given.dispatch, RANKER)
+        generation, training = world.curves(GPUS[model] - given.granularity, given.dispatch, given.information)
+        x, y = world.split(GPUS[model], given.dispatch, given.information)
 
         before = max(generation.at(even), training.at(even))
         after, theirs = (max(generation.at(a), training.at(b)) for a, b in ((x, y), published))
@@ -173,13 +177,44 @@ def figure_12(given: Assumptions) -> tuple[Figure, ...]:
     figures = []
     for cap, paper in PER_COST.items():
         single = World("qwen2.5-7b", cap, given)
-        split = single.split(32, given.dispatch, RANKER)
-        alone = samples_per_s(single.run("fully_async", split, given.dispatch, RANKER))
+        split = single.split(32, given.dispatch, given.information)
+        alone = samples_per_s(single.run("fully_async", split, given.dispatch, given.information))
         cross = replace(single, generation_gpu="H20")
-        generation, training = (curve.seconds for curve in cross.curves(32, given.dispatch, RANKER))
+        generation, training = (curve.seconds for curve in cross.curves(32, given.dispatch, given.information))
         x, y = algorithm_1_two_sites(generation, training, 32, 16, given.granularity)
         moved = network.weights_s(load_model("qwen2.5-7b").weight_bytes, {"cloud": x})
-        together = samples_per_s(cross.run("fully_async", (x, y), given.dispatch, RANKER, transfer_s=moved))
+        together = samples_per_s(cross.run("fully_async", (x, y), given.dispatch, given.information, transfer_s=moved))
         price = cross_price if (x, y) == (32, 16) else x * h20.price + y * h800.price
         figures.append(Figure(f"{cap // 1000}K", paper, together / price / (alone / single_price)))
     return tuple(figures)
+
+
+def figure_11(given: Assumptions) -> tuple[Figure, ...]:
+    """GPUs of generation while lengths grow from the 10K to the 20K set over 24 iterations; 7B, one machine a step.
+
+    The trainer's GPUs are not published; the run starts in balance: as many as take nearest to what generation takes on 32
+    GPUs at 10K.
+    """
+    course = growing(given)
+    at = dict(course)
+    return tuple(Figure(f"GPUs in iteration {i}", paper, at[i]) for i, paper in ((0, 32), (13, 40), (19, 48), (24, 56)))
+
+
+def growing(given: Assumptions, rule: ElasticRule | None = None, iterations: int = 24) -> list[tuple[int, int]]:
+    """Return (iteration, GPUs of generation) under an elastic rule, the printed one by default; at most 64 GPUs."""
+    unit = given.granularity
+    rule = rule or ElasticRule(most=64 // unit)
+    first = World("qwen2.5-7b", 10_000, given)
+    start = first.generation(32, given.dispatch, given.information).seconds
+    trainer = min(range(4, 65), key=lambda gpus: abs(first.training(gpus)[1] - start))
+    units, found = 32 // unit, []
+    for i in range(iterations + 1):
+        found.append((i, units * unit))
+        world = World("qwen2.5-7b", 10_000 + round(10_000 * i / iterations), given)
+        generation = world.generation(units * unit, given.dispatch, given.information).seconds
+        training = world.training(trainer)[1]
+        curve = {
+            u: world.generation(u * unit, given.dispatch, given.information).seconds for u in (units - 1, units, units + 1)
+        }
+        units = rule.next_units(units, generation, training, curve.__getitem__)
+    return found

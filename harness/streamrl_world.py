@@ -1,14 +1,15 @@
 """The setting of StreamRL's evaluation in simulation, with everything the paper does not state as a named assumption."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import fmean
 
 import numpy as np
 
-from makespan.harness import generators
 from makespan.harness.degraded import ranker_of_recalls
+from makespan.harness.generators import codemath_20k
+from makespan.harness.shapes import CodeMath
 from makespan.harness.workload import Workload
 from makespan.runtime.generated import Generated
 from makespan.runtime.iteration import Iteration
@@ -33,6 +34,8 @@ RECALLS = {
     "ranker_1.5b": {0.2: 0.81, 0.1: 0.75, 0.05: 0.68},
 }
 """Recall of the longest fifth, tenth and twentieth by rankers of three sizes (Table 4)."""
+SMOOTH = "ranker_7b_smooth"
+"""A ranker without wild guesses, of the recall of the longest fifth alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Assumptions:
         Most requests that an instance runs at once; 256 was vLLM's default. The paper has its own engine.
     dispatch
         Policy that stands for StreamRL's dispatching: Algorithm 2 as printed.
+    information
+        What that policy knows: an oracle degraded to the recalls of the paper's ranker.
     tensor
         Tensor parallelism of generation by model; 0 for the fastest. The paper measures its 7B model on one H800 (Figure 6),
         where the weights take 19 % of the memory; the same share means four GPUs for 32B (20 %) and eight for 72B (23 %).
@@ -64,6 +69,7 @@ class Assumptions:
 
     max_batch: int = 256
     dispatch: str = "skew_aware"
+    information: str = "ranker_7b"
     tensor: tuple[tuple[str, int], ...] = (("qwen2.5-7b", 1), ("qwen2.5-32b", 4), ("qwen2.5-72b", 8))
     efficiency: Efficiency = field(default_factory=Efficiency)
     passes: Passes = PPO
@@ -152,10 +158,8 @@ def samples_per_s(iterations: list[Iteration]) -> float:
 
 @cache
 def batch_of(cap: int, seed: int) -> Workload:
-    """Return one batch of the paper's data at a cap on output tokens."""
-    return {5_000: generators.codemath_5k, 10_000: generators.codemath_10k, 20_000: generators.codemath_20k}[cap](
-        None, BATCH, seed
-    )
+    """Return one batch of the paper's data, scaled to a cap on output tokens."""
+    return replace(codemath_20k, name=f"codemath_{cap}", shape=CodeMath(cap))(None, BATCH, seed)
 
 
 def tokens_of(workload: Workload) -> FloatArray:
@@ -171,6 +175,8 @@ def informed(cap: int, information: str, seed: int) -> Information:
         return sources.none(workload.requests)
     if information == "oracle":
         return sources.oracle(workload.output_tokens)
+    if information == SMOOTH:
+        return ranker_of_recalls(workload, {0.2: RECALLS["ranker_7b"][0.2]}, seed, guesses=False)
     return ranker_of_recalls(workload, RECALLS[information], seed)
 
 

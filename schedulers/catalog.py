@@ -1,6 +1,7 @@
 """Every policy that ships, one line each, with its source. Reading this is reading the table of a survey."""
 
 from makespan.schedulers.admissions import BatchCap
+from makespan.schedulers.equal_finish import EqualFinish
 from makespan.schedulers.optimal import Optimal
 from makespan.schedulers.orders import InRandomOrder, LongestFirst, ShortestFirst
 from makespan.schedulers.placements import AnyInstance, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
@@ -28,6 +29,7 @@ lpt = Policy(order=LongestFirst(), placement=LeastTokens(), information=INFORMED
 pull_lpt = Policy(order=LongestFirst(), placement=Pull(), information=INFORMED, source="list scheduling of a global queue, longest first")
 skew_aware = Policy(order=LongestFirst(), placement=SkewAware(), information=("oracle",), source="StreamRL Algorithm 2, Eq. 2 (arXiv 2504.15930)")
 skew_aware_max = Policy(order=LongestFirst(), placement=SkewAware(objective="max"), information=("oracle",), source="StreamRL Algorithm 2, slower group instead of sum")
+equal_finish = Policy(order=LongestFirst(), placement=EqualFinish(), information=("oracle",), source="contiguous shares of equal finish by the step-time model (partition: Heddle, arXiv 2603.28101)")
 ranker_guided = Policy(order=LongestFirst(), placement=SkewAware(), admission=BatchCap(), information=INFORMED, source="StreamRL's decisions on any information, order kept up to date")
 optimal = Policy(order=LongestFirst(), placement=Optimal(time_limit_s=10), information=("oracle",), source="OR-Tools CP-SAT on the linear instance model")
 # fmt: on
