@@ -4,7 +4,7 @@ from makespan.schedulers.admissions import BatchCap
 from makespan.schedulers.equal_finish import EqualFinish
 from makespan.schedulers.optimal import Optimal
 from makespan.schedulers.orders import InRandomOrder, LongestFirst, ShortestFirst
-from makespan.schedulers.placements import AnyInstance, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
+from makespan.schedulers.placements import AnyInstance, GroupsInTurn, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.pull import Pull
 from makespan.schedulers.rebalances import StealQueued
@@ -18,6 +18,7 @@ INFORMED = ("none", "prompt_length", "history", "siblings", "noisy_oracle_0.5", 
 
 # fmt: off
 fifo = Policy(placement=RoundRobin(), source="round robin, first come first served: verl's and NeMo-RL's default")
+groups_in_turn = Policy(placement=GroupsInTurn(), source="all samples of a prompt on one engine: verl's split of a batch")
 random = Policy(order=InRandomOrder(), placement=AnyInstance(), source="StreamRL's baseline (arXiv 2504.15930, Fig. 9)")
 least_in_flight = Policy(placement=LeastInFlight(), source="verl GlobalRequestLoadBalancer; vLLM data-parallel balancer")
 power_of_two = Policy(placement=PowerOfTwo(), source="Mitzenmacher, IEEE TPDS 2001; Ray Serve's default router")
