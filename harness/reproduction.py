@@ -89,13 +89,13 @@ class Reproduction:
         return [[f.what, _number(f.paper), _number(f.ours), _number(f.ratio), f.verdict] for f in self.figures]
 
     def moved(self) -> list[list[str]]:
-        """Return for each changed assumption how ours moves for every number, and how many reproduce then."""
+        """Return for each number how far each changed assumption moves ours, and last how many reproduce then."""
         found = []
-        for change, figures in self.otherwise:
-            moves = [f"{b.ours / a.ours - 1:+.0%}" for a, b in zip(self.figures, figures, strict=True)]
-            count = sum(f.verdict == "reproduces" for f in figures)
-            found.append([change, *moves, f"{count} of {self.reproduced[1]}"])
-        return found
+        for k, figure in enumerate(self.figures):
+            moves = [figures[k].ours / figure.ours - 1 for _, figures in self.otherwise]
+            found.append([figure.what, *(f"{move:+.0%}" for move in moves)])
+        counts = [sum(f.verdict == "reproduces" for f in figures) for _, figures in self.otherwise]
+        return [*found, ["**reproduce**", *(f"{count} of {self.reproduced[1]}" for count in counts)]]
 
 
 HEADINGS = ("figure", "paper", "ours", "ratio", "verdict")
@@ -110,13 +110,13 @@ def for_terminal(reproduction: Reproduction) -> list[Table]:
         main.add_row(*row)
     if not reproduction.otherwise:
         return [main]
-    moved = Table(title="What each assumption moves (ours, relative)", title_justify="left", box=box.SIMPLE)
-    moved.add_column("changed assumption")
-    for figure in reproduction.figures:
-        moved.add_column(figure.what, justify="right")
-    moved.add_column("reproduce", justify="right")
-    for row in reproduction.moved():
-        moved.add_row(*row)
+    moved = Table(title="What changed assumptions move (ours, relative)", title_justify="left", box=box.SIMPLE)
+    for k, heading in enumerate(("changed assumption", "least", "most", "reproduce")):
+        moved.add_column(heading, justify="right" if k else "left")
+    for change, figures in reproduction.otherwise:
+        moves = [b.ours / a.ours - 1 for a, b in zip(reproduction.figures, figures, strict=True)]
+        count = sum(f.verdict == "reproduces" for f in figures)
+        moved.add_row(change, f"{min(moves):+.0%}", f"{max(moves):+.0%}", f"{count} of {reproduction.reproduced[1]}")
     return [main, moved]
 
 
@@ -129,7 +129,7 @@ def markdown(reproductions: Sequence[Reproduction]) -> str:
         lines += _table(list(HEADINGS), r.rows())
         if r.otherwise:
             lines += ["", "How far each assumption moves ours:", ""]
-            lines += _table(["changed assumption", *(f.what for f in r.figures), "reproduce"], r.moved())
+            lines += _table(["figure", *(change for change, _ in r.otherwise)], r.moved())
         lines.append("")
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from makespan.harness.generator import Generator
 from makespan.harness.generators import seer_kimi_k2, seer_moonlight, seer_qwen2vl
 from makespan.harness.reproduction import Figure
+from makespan.harness.workload import Workload
 from makespan.runtime.specifications import load_gpu, load_model
 from makespan.runtime.stage import simulate_stage
 from makespan.schedulers import catalog, sources
@@ -48,9 +49,7 @@ class Setting:
         if model.kv_heads >= self.tensor:
             return generation_instance(model, gpu, layout, efficiency, max_batch)
         room = USABLE_MEMORY * gpu.memory_bytes * layout.unit - model.weight_bytes
-        return Instance(
-            decode_step(model, gpu, layout, efficiency), int(room // model.kv_bytes_per_token), max_batch, 8192
-        )
+        return Instance(decode_step(model, gpu, layout, efficiency), int(room // model.kv_bytes_per_token), max_batch, 8192)
 
 
 SETTINGS = (
@@ -72,14 +71,15 @@ def seer_table(max_batch: int = 1024, settings: tuple[Setting, ...] = SETTINGS) 
         workload = setting.generator(None, None, 0)
         cluster = Cluster.uniform(setting.instance(Efficiency(), max_batch), setting.instances)
 
-        def seconds(policy: Policy, information: Information, cluster: Cluster = cluster) -> float:
-            timeline = simulate_stage(workload.requests, workload.output_tokens, cluster, policy, information).timeline
-            return float(timeline.ended.max())
-
-        base = seconds(catalog.groups_in_turn, sources.none(workload.requests))
-        oracle = seconds(catalog.skew_aware, sources.oracle(workload.output_tokens))
-        queue = seconds(catalog.pull, sources.none(workload.requests))
+        base = _seconds(workload, cluster, catalog.groups_in_turn, sources.none(workload.requests))
+        oracle = _seconds(workload, cluster, catalog.skew_aware, sources.oracle(workload.output_tokens))
+        queue = _seconds(workload, cluster, catalog.pull, sources.none(workload.requests))
         name = setting.generator.name.removeprefix("seer_")
         figures.append(Figure(f"{name} StreamRL-Oracle", setting.streamrl, base / oracle))
         figures.append(Figure(f"{name} global queue", setting.divided, base / queue))
     return tuple(figures)
+
+
+def _seconds(workload: Workload, cluster: Cluster, policy: Policy, information: Information) -> float:
+    run = simulate_stage(workload.requests, workload.output_tokens, cluster, policy, information)
+    return float(run.timeline.ended.max())

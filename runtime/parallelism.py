@@ -19,7 +19,7 @@ from makespan.schedulers.training_order import stage_seconds
 from makespan.schedulers.training_time import PPO, Passes, TrainingTime, training_layouts, training_time
 from makespan.schedulers.types import FloatArray, IntArray
 
-MOST_INSTANCES = 4096
+MOST_INSTANCES = 16_384
 """More instances of one stage are not simulated."""
 
 

@@ -158,6 +158,8 @@ def _train(pipeline: Pipeline, course: _Course, i: int, time: TrainingTime, samp
         free = float(ready.max())
     elif pipeline.name == "one_step_async":
         free = max(course.barrier(i), float(ready.max()))
+    if pipeline.name in ("colocated", "one_step_async"):
+        ready = np.full(len(ready), free)
     return train_dynamic(time, ready, stage.tokens, free)
 
 

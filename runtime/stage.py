@@ -1,11 +1,13 @@
 """One generation stage in virtual time: a policy drives the simulated cluster until every request has ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from makespan.runtime.dispatcher import Dispatcher, PolicyError, estimates_of
+from makespan.runtime.elastic_cluster import Change
 from makespan.runtime.engine import Timeline
 from makespan.runtime.fast_path import simulate_plan
 from makespan.runtime.simulated_cluster import SimulatedCluster
@@ -28,7 +30,12 @@ class Run:
 
 
 def simulate_stage(
-    requests: Requests, output_tokens: IntArray, cluster: Cluster, policy: Policy, information: Information
+    requests: Requests,
+    output_tokens: IntArray,
+    cluster: Cluster,
+    policy: Policy,
+    information: Information,
+    changes: Sequence[Change] = (),
 ) -> Run:
     """Run one generation stage, on the fast path where the policy settles everything at the start.
 
@@ -38,11 +45,13 @@ def simulate_stage(
         What is asked for and how long each output turns out to be.
     cluster, policy, information
         Where, who decides, who knows.
+    changes
+        When which instance joins or leaves.
     """
-    if policy.decides_once and not requests.arrival.any():
+    if policy.decides_once and not requests.arrival.any() and not changes:
         return _simulate_plan(requests, output_tokens, cluster, policy, information)
     started = perf_counter()
-    engine = SimulatedCluster(cluster, requests, output_tokens)
+    engine = SimulatedCluster(cluster, requests, output_tokens, changes=changes)
     dispatcher = Dispatcher(requests, engine, policy, information)
     dispatcher.run()
     wall = perf_counter() - started

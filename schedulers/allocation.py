@@ -13,6 +13,15 @@ Seconds = Callable[[IntArray], FloatArray]
 Objective = Literal["time", "cost"]
 
 
+def objective_of(name: str) -> Objective:
+    """Return the objective of that name."""
+    if name == "time":
+        return "time"
+    if name == "cost":
+        return "cost"
+    raise ValueError(f"an objective must be time or cost, got {name!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """GPUs of each stage and what an iteration then takes when the stages run side by side.
@@ -142,8 +151,7 @@ def allocate(
     ValueError
         When nothing is cheap enough.
     """
-    if objective not in ("time", "cost"):
-        raise ValueError(f"an objective must be time or cost, got {objective!r}")
+    objective = objective_of(objective)
     splits = frontier(generation, training, budget)
     affordable = [s for s in splits if cost_cap is None or s.cost <= cost_cap]
     if not affordable:

@@ -91,6 +91,14 @@ GRPO = Passes(trained=1, forward=2)
 """Actor; reference and old log-probabilities."""
 
 
+def passes_of(algorithm: str) -> Passes:
+    """Return the passes of ``ppo`` or ``grpo``."""
+    known = {"ppo": PPO, "grpo": GRPO}
+    if algorithm not in known:
+        raise ValueError(f"an algorithm must be ppo or grpo, got {algorithm!r}")
+    return known[algorithm]
+
+
 def training_time(
     model: ModelSpec,
     gpu: Gpu,
