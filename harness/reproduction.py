@@ -48,7 +48,7 @@ class Figure:
         """Whether it reproduces."""
         if self.ratio is None:
             return "not published"
-        return "reproduces" if abs(self.ratio - 1) <= TOLERANCE else "does not reproduce"
+        return "reproduces" if abs(self.ratio - 1) <= TOLERANCE + 1e-9 else "does not reproduce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,8 @@ def markdown(reproductions: Sequence[Reproduction]) -> str:
     lines = ["# Published figures beside ours", ""]
     for r in reproductions:
         count, of = r.reproduced
-        lines += [f"## {r.title}", "", f"{count} of {of} within 10 %. {r.note}".strip(), ""]
+        words = [f"{count} of {of} within 10 %."] if of else []
+        lines += [f"## {r.title}", "", " ".join([*words, *([r.note] if r.note else [])]), ""]
         lines += _table(list(HEADINGS), r.rows())
         if r.otherwise:
             lines += ["", "How far each assumption moves ours:", ""]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from makespan.harness.degraded import tail_recall
+from makespan.harness.drift import MOST_GPUS, drifting
 from makespan.harness.reproduction import Figure, Reproduction
 from makespan.harness.streamrl_world import (
     PROFILED,
@@ -190,31 +191,11 @@ def figure_12(given: Assumptions) -> tuple[Figure, ...]:
 
 
 def figure_11(given: Assumptions) -> tuple[Figure, ...]:
-    """GPUs of generation while lengths grow from the 10K to the 20K set over 24 iterations; 7B, one machine a step.
-
-    The trainer's GPUs are not published; the run starts in balance: as many as take nearest to what generation takes on 32
-    GPUs at 10K.
-    """
-    course = growing(given)
-    at = dict(course)
-    return tuple(Figure(f"GPUs in iteration {i}", paper, at[i]) for i, paper in ((0, 32), (13, 40), (19, 48), (24, 56)))
-
-
-def growing(given: Assumptions, rule: ElasticRule | None = None, iterations: int = 24) -> list[tuple[int, int]]:
-    """Return (iteration, GPUs of generation) under an elastic rule, the printed one by default; at most 64 GPUs."""
-    unit = given.granularity
-    rule = rule or ElasticRule(most=64 // unit)
-    first = World("qwen2.5-7b", 10_000, given)
-    start = first.generation(32, given.dispatch, given.information).seconds
-    trainer = min(range(4, 65), key=lambda gpus: abs(first.training(gpus)[1] - start))
-    units, found = 32 // unit, []
-    for i in range(iterations + 1):
-        found.append((i, units * unit))
-        world = World("qwen2.5-7b", 10_000 + round(10_000 * i / iterations), given)
-        generation = world.generation(units * unit, given.dispatch, given.information).seconds
-        training = world.training(trainer)[1]
-        curve = {
-            u: world.generation(u * unit, given.dispatch, given.information).seconds for u in (units - 1, units, units + 1)
-        }
-        units = rule.next_units(units, generation, training, curve.__getitem__)
-    return found
+    """GPUs of generation while lengths grow from the 10K to the 20K set over 24 iterations; 7B, one machine a step."""
+    rule = ElasticRule(most=MOST_GPUS // given.granularity)
+    elastic, fixed = (drifting(given, r) for r in (rule, None))
+    figures = [
+        Figure(f"GPUs of batch {batch}", paper, elastic.gpus[batch])
+        for batch, paper in ((0, 32), (13, 40), (19, 48), (24, 56))
+    ]
+    return (*figures, Figure("throughput over 32 GPUs throughout", None, elastic.samples_per_s / fixed.samples_per_s))

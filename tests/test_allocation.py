@@ -20,7 +20,8 @@ class Curve:
         self.column = np.array([np.inf, *seconds])
 
     def __call__(self, gpus: IntArray) -> FloatArray:
-        return self.column[np.minimum(gpus, len(self.column) - 1)]
+        seconds: FloatArray = self.column[np.minimum(gpus, len(self.column) - 1)]
+        return seconds
 
 
 @st.composite
