@@ -16,6 +16,8 @@ from makespan.harness.race_options import RaceOptions
 from makespan.harness.races import sections
 from makespan.harness.real_options import CAP, REPETITIONS, RealOptions
 from makespan.harness.report import write_report
+from makespan.harness.reproduction import Reproduction, write_reproductions
+from makespan.harness.reproduction import for_terminal as reproduction_tables
 from makespan.harness.speed import Speed, write_speeds
 from makespan.harness.store import clear_records, read_records
 from makespan.harness.table import for_terminal, wide_console
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 OPTIONS = pytest.StashKey[RaceOptions | RealOptions]()
 BAR = pytest.StashKey[Progress]()
 SPEEDS = pytest.StashKey[list[Speed]]()
+REPRODUCTIONS = pytest.StashKey[list[Reproduction]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -128,6 +131,12 @@ def speeds(request: pytest.FixtureRequest) -> Callable[[Speed], None]:
     return request.config.stash.setdefault(SPEEDS, []).append
 
 
+@pytest.fixture
+def reproductions(request: pytest.FixtureRequest) -> Callable[[Reproduction], None]:
+    """Take down published figures beside ours."""
+    return request.config.stash.setdefault(REPRODUCTIONS, []).append
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     """Show a progress bar on standard error while benchmarks run."""
@@ -158,6 +167,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = EXIT_CODE
     if speeds := session.config.stash.get(SPEEDS, []):
         write_speeds(speeds, session.config.stash[OPTIONS].out)
+    if found := session.config.stash.get(REPRODUCTIONS, []):
+        write_reproductions(found, session.config.stash[OPTIONS].out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -174,6 +185,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for agreement in agreements(records):
         console.print(for_terminal_agreement(agreement))
         console.print(str(agreement), highlight=False)
+    for reproduction in config.stash.get(REPRODUCTIONS, []):
+        console.print(*reproduction_tables(reproduction))
     for line in config.stash.get(SPEEDS, []):
         terminalreporter.write_line(str(line))
     if records:

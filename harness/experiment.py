@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from time import perf_counter
 
 import numpy as np
 
@@ -11,61 +10,19 @@ from makespan.harness.informations import make_information
 from makespan.harness.laws import assert_laws
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
-from makespan.runtime.dispatcher import Dispatcher, PolicyError, estimates_of
 from makespan.runtime.engine import Timeline
-from makespan.runtime.fast_path import simulate_plan
-from makespan.runtime.simulated_cluster import SimulatedCluster
+from makespan.runtime.stage import Run, simulate_stage
 from makespan.schedulers.bounds import lower_bound
 from makespan.schedulers.catalog import fifo
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.sources import none
-from makespan.schedulers.view import View
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What a simulation gave: the timeline, wall seconds of deciding and of the rest, number of events."""
-
-    timeline: Timeline
-    decide_s: float
-    simulate_s: float
-    events: int
 
 
 def simulate(workload: Workload, cluster: Cluster, policy: Policy, information: Information) -> Run:
     """Run one generation stage in virtual time, on the fast path where the policy settles everything at the start."""
-    if policy.decides_once and not workload.requests.arrival.any():
-        return _simulate_plan(workload, cluster, policy, information)
-    started = perf_counter()
-    engine = SimulatedCluster(cluster, workload.requests, workload.output_tokens)
-    dispatcher = Dispatcher(workload.requests, engine, policy, information)
-    dispatcher.run()
-    wall = perf_counter() - started
-    return Run(engine.timeline(), dispatcher.decide_s, wall - dispatcher.decide_s, dispatcher.events)
-
-
-def _simulate_plan(workload: Workload, cluster: Cluster, policy: Policy, information: Information) -> Run:
-    requests = workload.requests
-    started = perf_counter()
-    try:
-        view = View.at_start(cluster, requests, estimates_of(information, requests))
-        rows = policy.ordered(view, np.arange(len(requests)))
-        where = np.asarray(policy.placement.place(view, rows), dtype=np.int64)
-        keys = policy.order.keys(view, rows)
-    except PolicyError:
-        raise
-    except Exception as error:
-        raise PolicyError(f"a policy part raised {type(error).__name__}: {error}") from error
-    if where.shape != rows.shape or where.min() < 0 or where.max() >= len(cluster):
-        raise PolicyError(
-            f"a placement that places at once must name an instance 0 to {len(cluster) - 1} for each of {len(rows)} rows, "
-            f"got {len(where)} from {where.min(initial=0)} to {where.max(initial=0)}"
-        )
-    decided = perf_counter()
-    timeline = simulate_plan(cluster, requests, workload.output_tokens, rows, where, keys)
-    return Run(timeline, decided - started, perf_counter() - decided, 3 * len(requests))
+    return simulate_stage(workload.requests, workload.output_tokens, cluster, policy, information)
 
 
 @dataclass(eq=False)

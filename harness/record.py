@@ -89,7 +89,11 @@ class Record:
     @property
     def key(self) -> str:
         """A file name that tells experiments of one run apart."""
-        return (
-            f"{self.workload}__{self.requests}__{self.engine}__{self.profile}__{self.instances}x{self.max_batch}"
-            f"__{self.policy}__{self.information}__seed{self.seed}" + (f"__{self.repetition}" if self.repetition else "")
-        ).replace("/", "-")
+        cluster = f"{self.profile}__{self.instances}x{self.max_batch}"
+        key = key_of(self.workload, self.requests, self.engine, cluster, self.policy, self.information, self.seed)
+        return f"{key}__{self.repetition}" if self.repetition else key
+
+
+def key_of(workload: str, requests: int, engine: str, cluster: str, policy: str, information: str, seed: int) -> str:
+    """Return the file name of an experiment; `cluster` is ``PROFILE__INSTANCESxBATCH``."""
+    return f"{workload}__{requests}__{engine}__{cluster}__{policy}__{information}__seed{seed}".replace("/", "-")

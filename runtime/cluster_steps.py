@@ -1,7 +1,7 @@
 """The compiled operations of the simulated cluster: hand over, send away, drop, and let time pass."""
 
 from makespan.runtime.compiled import compiled
-from makespan.runtime.engine_state import NEVER, NOTHING, Records
+from makespan.runtime.engine_state import BACK, NEVER, NOTHING, STAY, Records
 from makespan.runtime.spans import begin, finish, put_in, shorten, take_out
 from makespan.runtime.waiting_heap import remove
 from makespan.schedulers.types import FloatArray, IntArray
@@ -66,6 +66,28 @@ def recall_request(requests: Records, instances: Records, row: int) -> bool:
 
 
 @compiled
+def empty_instance(requests: Records, instances: Records, tables: IntArray, i: int, now: int, back: IntArray) -> int:
+    """Let everything leave instance `i`: what waits at once, into `back`, what runs at the next boundary between steps.
+
+    What is on its way to it from elsewhere turns back as well. Returns how many rows are in `back`.
+    """
+    count = 0
+    while instances[i].root != NOTHING:
+        row = instances[i].root
+        _take_out(requests, instances, row)
+        requests[row].state = OUTSIDE
+        requests[row].instance = NOTHING
+        back[count] = row
+        count += 1
+    for row in range(len(requests)):
+        request = requests[row]
+        if request.state == RUNNING and (request.exit == i or (request.instance == i and request.exit == STAY)):
+            request.exit = BACK
+    shorten(instances, tables, i, now)
+    return count
+
+
+@compiled
 def _take_out(requests: Records, instances: Records, row: int) -> None:
     i = requests[row].instance
     instances[i].root = remove(requests, instances[i].root, row)
@@ -84,13 +106,17 @@ def advance(
     moved: IntArray,
     spans: Records,
     span_count: IntArray,
-) -> tuple[int, bool]:
-    """Run until requests end or `limit` is reached; returns how many ended and whether `spans` must grow first."""
+    back: IntArray,
+) -> tuple[int, int, bool]:
+    """Run until requests end or come back or `limit` is reached.
+
+    Returns how many ended, how many came back, and whether `spans` must grow first.
+    """
     if limit <= clock[0]:
-        return 0, False
+        return 0, 0, False
     while True:
         if len(spans) > 0 and span_count[0] + len(instances) > len(spans):
-            return 0, True
+            return 0, 0, True
         next_end = NEVER
         for i in range(len(instances)):
             if instances[i].span_end == NEVER:
@@ -99,9 +125,10 @@ def advance(
         if next_end > limit or next_end == NEVER:
             if limit != NEVER:
                 clock[0] = limit
-            return 0, False
+            return 0, 0, False
         clock[0] = next_end
         found = 0
+        returned = 0
         for i in range(len(instances)):
             if instances[i].span_end != next_end:
                 continue
@@ -111,9 +138,13 @@ def advance(
             for k in range(leaving):
                 target = take_out(requests, moved[k])
                 requests[moved[k]].preemptions += 1
-                put_in(requests, instances, tables, target, moved[k], next_end)
-        if found > 0 or next_end == limit:
-            return found, False
+                if target == BACK:
+                    back[returned] = moved[k]
+                    returned += 1
+                else:
+                    put_in(requests, instances, tables, target, moved[k], next_end)
+        if found > 0 or returned > 0 or next_end == limit:
+            return found, returned, False
 
 
 @compiled

@@ -299,5 +299,7 @@ class Dispatcher:
                 raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
 
     def _stuck(self) -> bool:
-        idle = self.engine.live.any() and not (self.engine.running + self.engine.queued).any()
+        # Where instances have come or gone since the policy was asked, it is asked again first.
+        asked = len(self._live) > 0 and np.array_equal(np.flatnonzero(self.engine.live), self._live)
+        idle = asked and not (self.engine.running + self.engine.queued).any()
         return bool(idle and self._next_arrival == len(self._arrivals) and not self._ended.all())

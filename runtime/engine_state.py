@@ -20,6 +20,7 @@ NEVER: Final = 2**62
 # What a request does when the present span ends; a number >= 0 is the instance it moves to.
 STAY: Final = -1
 LEAVE: Final = -2
+BACK: Final = -3  # to the dispatcher: its instance leaves the cluster
 
 REQUEST = np.dtype(
     [

@@ -1,11 +1,20 @@
 """The simulated cluster: an `Engine` in virtual time that skips from event to event."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from makespan.runtime.cluster_steps import advance, drop_request, recall_request, send_requests, start_requests
+from makespan.runtime.cluster_steps import (
+    advance,
+    drop_request,
+    empty_instance,
+    recall_request,
+    send_requests,
+    start_requests,
+)
+from makespan.runtime.elastic_cluster import Change, live_and_changes
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.engine_state import (
     LEAVE,
@@ -50,14 +59,26 @@ class SimulatedCluster:
         When each request ends. Only the engine and a bound need to know. Shape (n,).
     keep_spans
         Whether to record every span for `spans`.
+    changes
+        When which instance joins or leaves. One whose first change is to join is not there before. What runs on one
+        that leaves ends its step, and goes back to the dispatcher with the tokens it has.
     """
 
-    def __init__(self, cluster: Cluster, requests: Requests, output_tokens: IntArray, *, keep_spans: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        requests: Requests,
+        output_tokens: IntArray,
+        *,
+        keep_spans: bool = False,
+        changes: Sequence[Change] = (),
+    ) -> None:
         check_fits(requests, output_tokens, cluster)
+        self._live, self._changes = live_and_changes(len(cluster), changes)
         self.cluster = cluster
         self._requests = request_records(requests, output_tokens)
         self._instances, self._tables, self._running = instance_records(cluster)
-        self._live = np.ones(len(cluster), dtype=np.bool_)
+        self._back = np.empty(len(requests), dtype=np.int64)
         self._clock = np.zeros(1, dtype=np.int64)
         self._now = 0.0
         self._counter = 0
@@ -75,7 +96,7 @@ class SimulatedCluster:
 
     @property
     def live(self) -> BoolArray:
-        """All of them: none joins or leaves."""
+        """Which of them are there."""
         return self._live
 
     @property
@@ -148,9 +169,12 @@ class SimulatedCluster:
             dropped, recalled = np.array(self._dropped, dtype=np.int64), np.array(self._recalled, dtype=np.int64)
             self._dropped, self._recalled = [], []
             return self._report(dropped, recalled)
+        change = self._changes[0] if self._changes and self._changes[0].at <= until else None
+        if change is not None:
+            until = change.at
         limit = NEVER if until == inf else round(until * PICOSECONDS)
         while True:
-            found, full = advance(
+            found, returned, full = advance(
                 self._requests,
                 self._instances,
                 self._running,
@@ -161,12 +185,20 @@ class SimulatedCluster:
                 self._moved,
                 self._spans,
                 self._span_count,
+                self._back,
             )
             if not full:
                 break
             self._spans = np.concatenate([self._spans, np.zeros_like(self._spans)])
         self._now = until if int(self._clock[0]) == limit else int(self._clock[0]) / PICOSECONDS
-        return self._report(self._ended[:found].copy(), np.empty(0, dtype=np.int64))
+        back = [self._back[:returned].copy()]
+        if change is not None and int(self._clock[0]) >= limit:
+            self._changes.pop(0)
+            self._live[change.instance] = change.live
+            if not change.live:
+                count = empty_instance(self._requests, self._instances, self._tables, change.instance, limit, self._back)
+                back.append(self._back[:count].copy())
+        return self._report(self._ended[:found].copy(), np.concatenate(back))
 
     def _report(self, rows: IntArray, returned: IntArray) -> Ended:
         return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows], returned)

@@ -1,9 +1,10 @@
 """Every policy that ships, one line each, with its source. Reading this is reading the table of a survey."""
 
 from makespan.schedulers.admissions import BatchCap
+from makespan.schedulers.equal_finish import EqualFinish
 from makespan.schedulers.optimal import Optimal
 from makespan.schedulers.orders import InRandomOrder, LongestFirst, ShortestFirst
-from makespan.schedulers.placements import AnyInstance, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
+from makespan.schedulers.placements import AnyInstance, GroupsInTurn, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.pull import Pull
 from makespan.schedulers.rebalances import StealQueued
@@ -17,6 +18,7 @@ INFORMED = ("none", "prompt_length", "history", "siblings", "noisy_oracle_0.5", 
 
 # fmt: off
 fifo = Policy(placement=RoundRobin(), source="round robin, first come first served: verl's and NeMo-RL's default")
+groups_in_turn = Policy(placement=GroupsInTurn(), source="all samples of a prompt on one engine: verl's split of a batch")
 random = Policy(order=InRandomOrder(), placement=AnyInstance(), source="StreamRL's baseline (arXiv 2504.15930, Fig. 9)")
 least_in_flight = Policy(placement=LeastInFlight(), source="verl GlobalRequestLoadBalancer; vLLM data-parallel balancer")
 power_of_two = Policy(placement=PowerOfTwo(), source="Mitzenmacher, IEEE TPDS 2001; Ray Serve's default router")
@@ -28,6 +30,7 @@ lpt = Policy(order=LongestFirst(), placement=LeastTokens(), information=INFORMED
 pull_lpt = Policy(order=LongestFirst(), placement=Pull(), information=INFORMED, source="list scheduling of a global queue, longest first")
 skew_aware = Policy(order=LongestFirst(), placement=SkewAware(), information=("oracle",), source="StreamRL Algorithm 2, Eq. 2 (arXiv 2504.15930)")
 skew_aware_max = Policy(order=LongestFirst(), placement=SkewAware(objective="max"), information=("oracle",), source="StreamRL Algorithm 2, slower group instead of sum")
+equal_finish = Policy(order=LongestFirst(), placement=EqualFinish(), information=("oracle",), source="contiguous shares of equal finish by the step-time model (partition: Heddle, arXiv 2603.28101)")
 ranker_guided = Policy(order=LongestFirst(), placement=SkewAware(), admission=BatchCap(), information=INFORMED, source="StreamRL's decisions on any information, order kept up to date")
 optimal = Policy(order=LongestFirst(), placement=Optimal(time_limit_s=10), information=("oracle",), source="OR-Tools CP-SAT on the linear instance model")
 # fmt: on

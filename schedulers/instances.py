@@ -1,5 +1,6 @@
 """Where requests run: generation engine replicas and the cluster they form."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -119,6 +120,16 @@ class Cluster:
     def by_sequence(self) -> IntArray:
         """Instance indices in the order of their counters, shape (N,)."""
         return np.argsort(self.sequence)
+
+    @property
+    def sites(self) -> dict[str, int]:
+        """How many instances stand at each site."""
+        return dict(Counter(i.site for i in self.instances))
+
+    @property
+    def price_per_hour(self) -> float:
+        """Cost of keeping all of them."""
+        return sum(i.price_per_hour for i in self.instances)
 
     @property
     def slots(self) -> int:

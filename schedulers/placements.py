@@ -23,6 +23,22 @@ class RoundRobin:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsInTurn:
+    """All requests of a prompt go to one instance, prompts in turn (verl's split of a batch over engines)."""
+
+    places_at_once: ClassVar[bool] = True
+
+    def place(self, view: View, rows: IntArray) -> IntArray:
+        """Return the instances by the rank of each group among all, which goes by its first sequence number."""
+        groups, position = np.unique(view.requests.group, return_inverse=True)
+        first = np.full(len(groups), np.iinfo(np.int64).max)
+        np.minimum.at(first, position, view.requests.sequence)
+        rank = np.empty(len(groups), dtype=np.int64)
+        rank[np.argsort(first)] = np.arange(len(groups))
+        return view.cluster.by_sequence[rank[position[rows]] % len(view.cluster)]
+
+
+@dataclass(frozen=True, slots=True)
 class AnyInstance:
     """A random instance, drawn once per request."""
 
