@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from makespan.harness import ranker_commands
+from makespan.harness.cli_output import AsJson, ProgressBar
 from makespan.harness.defaults import INSTANCES, PROFILE, WORKLOAD
 from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
 from makespan.harness.workloads import load_workload
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Decide which LLM rollout runs where and when, and say how far that is from the proven optimum.",
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+app.add_typer(ranker_commands.app, name="ranker")
 CURVES = ("completion", "batch_timeline")
 
 
@@ -162,25 +163,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-class ProgressBar:
-    """A progress bar on standard error that is called with done and total."""
-
-    def __init__(self, words: str) -> None:
-        columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task(words, total=None)
-
-    def __enter__(self) -> "ProgressBar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:

@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from makespan.harness import measures
-from makespan.harness.informations import make_information
+from makespan.harness.informations import information_name, make_information
 from makespan.harness.laws import assert_laws
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
@@ -118,7 +118,7 @@ class Cell:
         return Record(
             workload=self.workload.name,
             policy=name,
-            information=information,
+            information=information_name(information),
             profile=self.profile,
             engine="simulated",
             instances=len(self.cluster),

@@ -131,6 +131,28 @@ class CausalEncoder:
         return self._loaded
 
 
+class JointEncoder:
+    """Several encoders side by side."""
+
+    def __init__(self, parts: tuple[Encoder, ...]) -> None:
+        self.parts = parts
+        self.name = " + ".join(part.name for part in parts)
+
+    @property
+    def width(self) -> int:
+        """The sum of theirs."""
+        return sum(part.width for part in self.parts)
+
+    def encode(self, texts: Sequence[str]) -> Iterator[tuple[int, Vectors]]:
+        """Yield the vectors of all, one after another."""
+        found: list[list[Vectors]] = [[] for _ in texts]
+        for part in self.parts:
+            for position, vector in part.encode(texts):
+                found[position].append(vector)
+        for position, parts in enumerate(found):
+            yield position, np.concatenate(parts)
+
+
 def by_size(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
     """Yield positions in batches of like size, each of at most `most` tokens when padded (or of one text)."""
     batch: list[int] = []

@@ -58,7 +58,8 @@ class LengthBins:
 
     def of(self, tokens: IntArray) -> IntArray:
         """Return the bin of every length; -1 for 0, which no output has."""
-        return self._table[np.minimum(tokens, len(self._table) - 1)]
+        bins: IntArray = self._table[np.minimum(tokens, len(self._table) - 1)]
+        return bins
 
     def place(self, tokens: int) -> int:
         """Return the bin of one length."""

@@ -21,7 +21,7 @@ from makespan.ranker.censoring import log_lengths, variance_components
 from makespan.ranker.length_bins import LengthBins
 from makespan.ranker.parameters import Parameters
 from makespan.ranker.prompt_groups import PromptGroups
-from makespan.schedulers.types import FloatArray
+from makespan.schedulers.types import FloatArray, IntArray
 
 _LOCATIONS = 48
 _SPREADS = (0.15, 0.4, 0.9, 1.7)
@@ -69,6 +69,18 @@ class LengthShapes:
             if learn_shapes:
                 mass = _maximised(share, finished, cut, shapes, first)
         return cls(bins, mass, weight)
+
+    @classmethod
+    def untrained(cls, longest: int) -> Self:
+        """Return shapes for lengths about which nothing is known but a cap: any location is as likely as another.
+
+        The spread within a prompt is a log standard deviation of 0.5, give or take: with means spread over two decades that
+        is the share within prompts that TailSieve measured.
+        """
+        bins = LengthBins(max(longest, 64))
+        values = np.linspace(np.log(8.0), np.log(float(bins.longest)), 512)
+        mass = _student_shapes(bins, values, 0.5)
+        return cls(bins, mass, np.full(len(mass), 1 / len(mass)))
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -144,7 +156,32 @@ class LengthShapes:
             before = np.where(at > 0, below[rows, at - 1], 0.0)
             inside = np.clip((level - before) / np.maximum(below[rows, at] - before, 1e-12), 0, 1)
             found[:, column] = low[at] + inside * (high[at] - low[at])
-        return np.minimum(np.maximum(found, 1.0), cap[:, None])
+        quantiles: FloatArray = np.minimum(np.maximum(found, 1.0), cap[:, None])
+        return quantiles
+
+    def draw(self, share: FloatArray, count: int, draws: int, cap: FloatArray, seed: int = 0) -> IntArray:
+        """Return lengths of `count` samples of each prompt, drawn `draws` times. Shape (n, draws, count).
+
+        Parameters
+        ----------
+        share
+            Probability of each shape, shape (n, K).
+        count, draws
+            Samples of a prompt, which share a shape, and how often they are drawn.
+        cap
+            Cap on new tokens, shape (n,).
+        seed
+            Of the draws.
+        """
+        rng = np.random.default_rng(seed)
+        shape = _drawn(np.cumsum(share, axis=1), rng.random((len(share), draws)))
+        below = np.cumsum(self.mass, axis=1)
+        bins = np.empty((len(share), draws, count), dtype=np.int64)
+        for k in np.unique(shape):
+            chosen = shape == k
+            bins[chosen] = np.searchsorted(below[k], rng.random((int(chosen.sum()), count)) * below[k, -1], side="right")
+        drawn: IntArray = np.minimum(self.bins.tokens[bins], cap[:, None, None]).astype(np.int64)
+        return drawn
 
     def parameters(self) -> Parameters:
         """Return what is saved."""
@@ -192,6 +229,12 @@ def _smooth_weight(explained: FloatArray) -> FloatArray:
     smooth = gaussian_filter1d(explained.reshape(len(_SPREADS), -1), _BLUR, axis=1, mode="nearest").ravel() + 0.02
     weight: FloatArray = smooth / smooth.sum()
     return weight
+
+
+def _drawn(below: FloatArray, uniform: FloatArray) -> IntArray:
+    """Return where each number falls in the cumulated probabilities of its row."""
+    at: IntArray = (below[:, None, :-1] < uniform[:, :, None]).sum(axis=2)
+    return at
 
 
 def _floored(mass: FloatArray) -> FloatArray:

@@ -36,6 +36,7 @@ def save_ranker(ranker: LengthRanker, folder: Path, facts: dict[str, Any] | None
     model = {
         "format": FORMAT,
         "encoder": ranker.encoder,
+        "encoder_name": ranker.encoder_name,
         "hand_features": features_signature(),
         "verdict": str(ranker.verdict),
         "intervals": "shapes" if ranker.trees is None else "trees",
@@ -71,7 +72,8 @@ def load_ranker(folder: Path) -> LengthRanker:
         if found != wanted:
             raise ModelError(f"{folder / name}: the content must have SHA-256 {wanted}, got {found}: truncated or altered")
     try:
-        return LengthRanker.of(model["encoder"], Parameters(load(data[_ARRAYS]), json.loads(data[_TEXTS])))
+        saved = Parameters(load(data[_ARRAYS]), json.loads(data[_TEXTS]))
+        return LengthRanker.of(str(model["encoder"]), str(model["encoder_name"]), saved)
     except (SafetensorError, KeyError, ValueError, TypeError, lightgbm.basic.LightGBMError) as error:
         raise ModelError(f"{folder}: a saved ranker must be whole, got {type(error).__name__}: {error}") from None
 

@@ -1,8 +1,10 @@
 """What a fitted model is made of once it is saved: arrays of numbers and texts, never objects."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from makespan.schedulers.types import FloatArray
 
@@ -19,7 +21,7 @@ class Parameters:
         Written as plain text, such as a LightGBM model.
     """
 
-    arrays: dict[str, FloatArray] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
     def array(self, name: str) -> FloatArray:

@@ -1,7 +1,7 @@
 """Splits into training and test groups; no prompt is ever on both sides unless the split is one by time."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,7 @@ def splits(groups: PromptGroups, kind: str = "prompt", folds: int = 5, seed: int
 
 
 def _by_version(groups: PromptGroups) -> Iterator[Split]:
-    names = sorted(set(groups.version), key=_natural)
+    names = in_order(set(groups.version))
     if len(names) < 2:
         raise ValueError(f"a split by version needs at least two policy versions, got {len(names)}")
     number = np.array([names.index(version) for version in groups.version])
@@ -78,6 +78,10 @@ def _by_version(groups: PromptGroups) -> Iterator[Split]:
         yield Split(f"version {names[later]}", number < later, number == later)
 
 
+def in_order(versions: Iterable[str]) -> list[str]:
+    """Return policy versions, the oldest first: step_400 comes before step_1200."""
+    return sorted(versions, key=_natural)
+
+
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort step_400 before step_1200."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

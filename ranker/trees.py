@@ -13,7 +13,7 @@ LEVELS = 16
 """Relevance levels of a list: LambdaRank needs integers, and lengths are cut into so many within each list."""
 
 LIST = 64
-DRAWS = 3
+DRAWS = 2
 
 _COMMON: dict[str, Any] = {
     "learning_rate": 0.04,
