@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--instances", type=int, help="how many instances")
     group.addoption("--requests", type=int, help="how many requests; default: all there are")
     group.addoption("--engine", choices=["simulated"], default="simulated", help="what executes the requests")
+    group.addoption("--data", metavar="FOLDER", help="public length data for the ranker's benchmarks")
     group.addoption("--out", default="results/latest", help="folder for records and report")
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from makespan.harness.drawing import BETWEEN, FAINT, INK, PALE, WIDTH, as_svg, drawing
 from makespan.harness.ranker_measurement import Measurement
@@ -74,5 +75,8 @@ def predicted_and_true(found: Measurement, name: str) -> str:
         ends = (max(1.0, float(min(true.min(), low.min()))), float(max(true.max(), high.max())))
         axes.plot(ends, ends, ":", color=INK)
         axes.set(xscale="log", yscale="log", xlabel="Mean output of the prompt (tokens)", ylabel="Predicted (tokens)")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(color=PALE, linewidth=0.6)
         return as_svg(figure, "Predicted against true length of every prompt")

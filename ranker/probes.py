@@ -13,8 +13,9 @@ def after_probes(
 ) -> dict[str, dict[str, float]]:
     """Rank groups by the mean of all their samples once `count` of them have finished.
 
-    As a scheduler would, the probes count among the samples. ``belief`` starts from `log_prior`, shape (G, K); ``probes``
-    is the mean of the finished ones alone, ``seer`` the longest of them (Seer's estimate, arXiv 2511.14617).
+    As a scheduler would, the probes count among the samples. ``belief`` starts from `log_prior`, shape (G, K), and takes
+    every sample to come for the geometric mean of what is believed; ``probes`` is the mean of the finished ones alone,
+    ``seer`` the longest of them (Seer's estimate, arXiv 2511.14617).
 
     Raises
     ------
@@ -29,8 +30,9 @@ def after_probes(
     tokens = chosen.output_tokens[seen]
     belief = log_prior[enough] + evidence_of(shapes, tokens, chosen.capped[seen])
     target = Target.of(chosen, "group_mean")
+    to_come = (chosen.samples - count) * np.expm1(shapes.posterior(belief) @ shapes.log_mean)
     scores = {
-        "belief": shapes.posterior(belief) @ shapes.log_mean,
+        "belief": (tokens.sum(axis=1) + to_come) / chosen.samples,
         "probes": np.log1p(tokens).mean(axis=1),
         "seer": tokens.max(axis=1).astype(np.float64),
     }
