@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from makespan.harness.bench_ranker_outcome import joined
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.evaluation import RANKING, Target, ceiling, ranking
 from makespan.ranker.evidence import Drift
@@ -25,7 +26,7 @@ from makespan.ranker.probes import after_probes
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.splits import splits
 from makespan.ranker.text_model import MEMBERS, Blend, Features, TextModel
-from makespan.schedulers.types import FloatArray
+from makespan.schedulers.types import FloatArray, IntArray
 
 pytestmark = pytest.mark.bench
 SIX = (
@@ -54,24 +55,28 @@ def data(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize("encoder", ["none", "minilm", "smollm2", "minilm+smollm2"])
 def bench_alpaca(encoder: str, data: Path) -> None:
     """Rank AlpacaEval's prompts by the mean over all models, and by each of six models."""
+    texts, counted, effect, six = alpaca(data)
+    features = Features(hand_features(texts, counted), vectors(make_encoder(encoder), texts))
+    score = cross_validated(features, effect)
+    say("alpaca_eval, prompt effect", encoder, {**short(score, effect), "prompts": len(effect)})
+    held = [short(score[np.isfinite(row)], row[np.isfinite(row)]) for row in six]
+    best = [short(effect[np.isfinite(row)], row[np.isfinite(row)]) for row in six]
+    mean = {key: float(np.mean([each[key] for each in held])) for key in held[0]}
+    top = {f"ceiling_{key}": float(np.mean([each[key] for each in best])) for key in best[0]}
+    say("alpaca_eval, per sample, six models, denoised labels", encoder, mean | top)
+
+
+def alpaca(data: Path) -> tuple[list[str], IntArray, FloatArray, list[FloatArray]]:
+    """Return prompts, their tokens, their effect (mean standard score of log length over all models), six models' tokens."""
     prompts = _lines(data / "alpaca_eval/prompts.jsonl.gz")
     models = _lines(data / "alpaca_eval/lengths_by_model.jsonl.gz")
     tokens = np.array([[np.nan if t is None else t for t in row["tokens"]] for row in models], dtype=np.float64)
     logs = np.log1p(tokens)
     standard = (logs - np.nanmean(logs, axis=1, keepdims=True)) / np.nanstd(logs, axis=1, keepdims=True)
-    effect = np.nanmean(standard, axis=0)
-    texts = [row["prompt"] for row in prompts]
-    counted = np.array([row["prompt_tokens"] for row in prompts])
-    features = Features(hand_features(texts, counted), vectors(make_encoder(encoder), texts))
-    score = _cross_validated(features, effect)
     names = [row["model"] for row in models]
-    _say("alpaca_eval, prompt effect", encoder, {**_short(score, effect), "prompts": len(effect)})
+    counted = np.array([row["prompt_tokens"] for row in prompts])
     six = [tokens[names.index(name)] for name in SIX]
-    held = [_short(score[np.isfinite(row)], row[np.isfinite(row)]) for row in six]
-    best = [_short(effect[np.isfinite(row)], row[np.isfinite(row)]) for row in six]
-    mean = {key: float(np.mean([each[key] for each in held])) for key in held[0]}
-    top = {f"ceiling_{key}": float(np.mean([each[key] for each in best])) for key in best[0]}
-    _say("alpaca_eval, per sample, six models, denoised labels", encoder, mean | top)
+    return [row["prompt"] for row in prompts], counted, np.nanmean(standard, axis=0), six
 
 
 @pytest.mark.parametrize("encoder", ["minilm"])
@@ -90,11 +95,11 @@ def bench_reasoning_gym(model: str, kind: str, encoder: str, data: Path) -> None
     for name in ("sample", "group_mean"):
         target = Target.of(groups, name)
         found, best = ranking(score[target.row], target), ceiling(groups, name)
-        _say(f"{model}, held-out {kind}s, {name}", encoder, found | {f"ceiling_{k}": v for k, v in (best or {}).items()})
+        say(f"{model}, held-out {kind}s, {name}", encoder, found | {f"ceiling_{k}": v for k, v in (best or {}).items()})
     for k in (1, 2):
         for source in ("belief", "probes"):
             mean = {key: float(np.mean([fold[k - 1][source][key] for fold in live])) for key in RANKING}
-            _say(f"{model}, held-out {kind}s, group_mean, {k} finished, {source}", encoder, mean)
+            say(f"{model}, held-out {kind}s, group_mean, {k} finished, {source}", encoder, mean)
 
 
 def bench_policy_versions(data: Path) -> None:
@@ -105,7 +110,7 @@ def bench_policy_versions(data: Path) -> None:
     assert list(earlier.prompt) == list(later.prompt)
     found = ranking(earlier.mean_tokens, Target.of(later, "group_mean"))
     best = ceiling(later, "group_mean") or {}
-    _say("RL 400 -> 800, history alone, 50 samples", "none", found | {f"ceiling_{k}": v for k, v in best.items()})
+    say("RL 400 -> 800, history alone, 50 samples", "none", found | {f"ceiling_{k}": v for k, v in best.items()})
     shapes = LengthShapes.fit(earlier)
     drift = Drift.usual(shapes)
     blocks: dict[str, list[dict[str, float]]] = {}
@@ -120,10 +125,10 @@ def bench_policy_versions(data: Path) -> None:
                 blocks.setdefault(f"history and {count} finished, {source}", []).append(measures)
     for what, measured in blocks.items():
         mean = {key: float(np.mean([each[key] for each in measured])) for key in RANKING}
-        _say(f"RL 400 -> 800, groups of 8, six blocks, {what}", "none", mean)
+        say(f"RL 400 -> 800, groups of 8, six blocks, {what}", "none", mean)
 
 
-def _cross_validated(features: Features, target: FloatArray, folds: int = 5) -> FloatArray:
+def cross_validated(features: Features, target: FloatArray, folds: int = 5) -> FloatArray:
     """Return held-out predictions; the blend of a fold is fitted on folds within its training part."""
     fold = np.random.default_rng(0).permutation(len(target)) % folds
     score = np.empty(len(target))
@@ -152,21 +157,18 @@ def _block(groups: PromptGroups, first: int, count: int) -> PromptGroups:
 
 
 def _joined(parts: list[PromptGroups]) -> PromptGroups:
-    """Return the groups of all parts in the order of their prompts."""
-    columns: dict[str, Any] = {}
-    for name in PromptGroups.__dataclass_fields__:
-        values = [getattr(part, name) for part in parts]
-        columns[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else [v for each in values for v in each]
-    columns["prompt_number"] = np.arange(len(columns["prompt"]))
-    joined = PromptGroups(**columns)
-    return joined.take(np.argsort(np.array(joined.prompt), kind="stable"))
+    """Return the groups of several files in the order of their prompts."""
+    together = joined(parts)
+    return together.take(np.argsort(np.array(together.prompt), kind="stable"))
 
 
-def _short(score: FloatArray, length: FloatArray) -> dict[str, float]:
+def short(score: FloatArray, length: FloatArray) -> dict[str, float]:
+    """Return the three measures of the literature's tables."""
     return {"tau": tau(score, length), "recall_20": recall(score, length, 0.2), "recall_10": recall(score, length, 0.1)}
 
 
-def _say(setting: str, encoder: str, measures: dict[str, Any]) -> None:
+def say(setting: str, encoder: str, measures: dict[str, Any]) -> None:
+    """Print one result."""
     rounded = {key: round(value, 4) for key, value in measures.items()}
     print(json.dumps({"setting": setting, "encoder": encoder, **rounded}), flush=True)
 
