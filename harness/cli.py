@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from makespan.harness import ranker_commands
+from makespan.harness.cli_output import AsJson, ProgressBar
 from makespan.harness.defaults import INSTANCES, PROFILE, WORKLOAD
 from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
-from makespan.harness.progress_bar import ProgressBar
 from makespan.harness.train_cli import train
 from makespan.harness.workloads import load_workload
 from makespan.schedulers import registry
@@ -24,7 +25,7 @@ app = typer.Typer(
     help="Decide which LLM rollout runs where and when, and say how far that is from the proven optimum.",
 )
 app.command()(train)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+app.add_typer(ranker_commands.app, name="ranker")
 CURVES = ("completion", "batch_timeline")
 
 

@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cap", type=int, default=CAP, help="real engine: most tokens of an output")
     group.addoption("--model", metavar="FOLDER", help="real engine: Hugging Face model; default: SmolLM2-135M")
     group.addoption("--ray-address", metavar="HOST:PORT", help="real engine: Ray cluster; default: this machine")
+    group.addoption("--data", metavar="FOLDER", help="public length data for the ranker's benchmarks")
     group.addoption("--out", default="results/latest", help="folder for records and report")
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from makespan.harness import measures
-from makespan.harness.informations import make_information
+from makespan.harness.informations import information_name, make_information
 from makespan.harness.laws import assert_laws
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
@@ -95,7 +95,7 @@ class Cell:
         return Record(
             workload=self.workload.name,
             policy=name,
-            information=information,
+            information=information_name(information),
             profile=self.profile,
             engine=engine,
             instances=len(self.cluster),

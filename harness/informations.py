@@ -43,19 +43,30 @@ def siblings(workload: Workload, seed: int) -> Information:
 _NOISY = re.compile(r"noisy_oracle_(\d+(?:\.\d+)?)")
 
 
-def make_information(name: str, workload: Workload, seed: int) -> Information:
-    """Return the source called `name`; ``noisy_oracle_X`` is the truth with a log-normal error of sigma X."""
+def make_information(spec: str, workload: Workload, seed: int) -> Information:
+    """Return the source that ``NAME`` or ``NAME=PATH`` asks for; the path of a ranker is the folder it was saved in.
+
+    ``noisy_oracle_X`` is the truth with a log-normal error of sigma X.
+    """
+    name, given, path = spec.partition("=")
     noisy = _NOISY.fullmatch(name)
-    if noisy:
+    if noisy and not given:
         return sources.noisy_oracle(workload.requests, workload.output_tokens, float(noisy[1]), seed)
     try:
         make = information.load(name)
     except UnknownName as error:
         raise UnknownName(f"{error}, noisy_oracle_SIGMA") from None
+    if given and not getattr(make, "takes_path", False):
+        raise ValueError(f"information source {name} takes no path, got {path}")
     try:
-        made: Information = make(workload, seed)
-    except ValueError:
+        made: Information = make(workload, seed, path) if given else make(workload, seed)
+    except (ValueError, OSError, ImportError):
         raise
     except Exception as error:
         raise BrokenPlugin(f"information source {name!r} cannot be made: {type(error).__name__}: {error}") from error
     return made
+
+
+def information_name(spec: str) -> str:
+    """Return what a source is called in results: its name without its path."""
+    return spec.partition("=")[0]

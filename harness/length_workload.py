@@ -49,7 +49,7 @@ def length_workload(
         output_tokens=data.output_tokens,
         source=_source(data),
         previous_tokens=data.previous_tokens[row] if told else None,
-        prompts=tuple(str(data.prompt[j]) for j in row) if data.prompt is not None and None not in data.prompt else None,
+        prompts=_prompts(data),
     )
     return whole if requests is None else whole.choose(requests, seed)
 
@@ -59,6 +59,11 @@ def lengths(path: str | None, requests: int | None, seed: int) -> Workload:
     if path is None:
         raise ValueError("workload lengths needs a path, lengths=PATH, got none")
     return length_workload(path, "lengths", requests, seed)
+
+
+def _prompts(data: LengthData) -> tuple[str, ...] | None:
+    texts = [text for text in data.prompt if text is not None]
+    return tuple(texts[row] for row in data.row) if len(texts) == len(data) else None
 
 
 def _source(data: LengthData) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from makespan.harness.defaults import INSTANCES, LEVELS, PROFILES, WORKLOAD
 from makespan.harness.experiment import Cell
-from makespan.harness.informations import make_information
+from makespan.harness.informations import information_name, make_information
 from makespan.harness.set_up import Load, batch_limit
 from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
@@ -31,7 +31,8 @@ class Contest:
 
     def __str__(self) -> str:
         name = self.workload.split("=")[0]
-        words = [name, self.profile, f"{self.requests_per_slot:g}perslot", self.policy, self.information]
+        source = information_name(self.information)
+        words = [name, self.profile, f"{self.requests_per_slot:g}perslot", self.policy, source]
         return "-".join([*words, f"seed{self.seed}"])
 
 
@@ -98,6 +99,9 @@ class RaceOptions:
                 batch_limit(len(workload), self.instances, level)
             for name in self.information:
                 make_information(name, workload, 0)
+        names = [information_name(spec) for spec in self.information]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an information source must be given once, got {', '.join(self.information)}")
 
     @cached_property
     def _loaded(self) -> dict[tuple[str, int], Workload]:

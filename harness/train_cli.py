@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from makespan.harness.progress_bar import ProgressBar
+from makespan.harness.cli_output import ProgressBar
 from makespan.schedulers import registry, sources
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.requests import Requests

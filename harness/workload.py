@@ -25,10 +25,10 @@ class Workload:
         One sentence: where the lengths come from.
     previous_tokens
         Length of the same prompt in an earlier epoch, NaN where unknown; None when there is no earlier epoch. Shape (n,).
-    prompts
-        Texts, or None where they are not known. Length n.
     prefix_hashes
         Per request the ids of its 512-token prompt blocks (equal ids share a prefix), or None.
+    prompts
+        Text of the prompt of each request, or None where there are no texts.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Workload:
     output_tokens: IntArray
     source: str
     previous_tokens: FloatArray | None = None
-    prompts: tuple[str, ...] | None = None
     prefix_hashes: tuple[tuple[int, ...], ...] | None = None
+    prompts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.requests)
-        for name in ("output_tokens", "previous_tokens", "prompts", "prefix_hashes"):
+        for name in ("output_tokens", "previous_tokens", "prefix_hashes", "prompts"):
             column = getattr(self, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"{name} must have {count} rows, got {len(column)}")
@@ -95,6 +95,6 @@ class Workload:
             requests=self.requests.take(rows),
             output_tokens=self.output_tokens[rows],
             previous_tokens=None if self.previous_tokens is None else self.previous_tokens[rows],
-            prompts=None if self.prompts is None else tuple(self.prompts[j] for j in rows),
             prefix_hashes=None if self.prefix_hashes is None else tuple(self.prefix_hashes[j] for j in rows),
+            prompts=None if self.prompts is None else tuple(self.prompts[j] for j in rows),
         )

@@ -1,4 +1,4 @@
-"""Length data as columns, before prompts are looked up."""
+"""Length data as columns: what the rows of a file say."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Texts = Sequence[str | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LengthColumns:
-    """The chosen rows of a file, one column per fact; 0, NaN or None where a row says nothing.
+    """Output lengths of prompts, one column per fact; 0, NaN or None where a row says nothing.
 
     Parameters
     ----------
@@ -23,10 +23,27 @@ class LengthColumns:
         Where each row stands in its file. Shape (n,).
     samples
         Samples of each row. Shape (n,).
-    output_tokens, capped
-        Of every sample, row after row. Shape (sum of `samples`,).
-    prompt, prompt_tokens, observed_tokens, turns, group, prompt_key, model, arrival, cap, previous_tokens
-        As in `LengthRow`. Shape (n,).
+    output_tokens
+        Of every sample, row after row, at least 1. Shape (sum of `samples`,).
+    capped
+        Of every sample whether it was cut off at its cap. Shape (sum of `samples`,).
+    prompt
+        Texts, or None where unknown. Length n.
+    prompt_tokens
+        At least 1. Shape (n,).
+    observed_tokens, turns
+        Of agentic work, which counts as one request: the tokens that tools and users sent between its turns, which are
+        prefilled like a prompt, and the number of turns. 0 and 1 otherwise. Shape (n,).
+    named_group, prompt_key
+        What the file calls the group and the prompt. Length n.
+    model, task, domain, version
+        Names, or None where unknown. Length n.
+    arrival
+        Seconds. Shape (n,).
+    cap
+        Cap on new tokens. Shape (n,).
+    previous_tokens
+        Mean length of the same prompt in an earlier epoch. Shape (n,).
     """
 
     line: IntArray
@@ -37,12 +54,15 @@ class LengthColumns:
     prompt_tokens: IntArray
     observed_tokens: IntArray
     turns: IntArray
-    group: Texts
+    named_group: Texts
     prompt_key: Texts
     model: Texts
     arrival: FloatArray
     cap: IntArray
     previous_tokens: FloatArray
+    task: Texts
+    domain: Texts
+    version: Texts
 
     @classmethod
     def of_rows(cls, lines: Sequence[int], rows: Sequence[LengthRow]) -> Self:
@@ -62,12 +82,15 @@ class LengthColumns:
             prompt_tokens=integers([row.prompt_tokens for row in rows]),
             observed_tokens=integers([row.observed_tokens for row in rows]),
             turns=integers([row.turns for row in rows]),
-            group=[row.group for row in rows],
+            named_group=[row.group for row in rows],
             prompt_key=[row.prompt_key for row in rows],
             model=[row.model for row in rows],
             arrival=np.array([row.arrival for row in rows], dtype=np.float64),
             cap=cap,
             previous_tokens=np.array([row.previous_tokens for row in rows], dtype=np.float64),
+            task=[row.task for row in rows],
+            domain=[row.domain for row in rows],
+            version=[row.version for row in rows],
         )
 
     def __len__(self) -> int:

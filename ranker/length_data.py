@@ -1,26 +1,26 @@
 """Length data: real output lengths with what was asked for, read from JSONL, CSV or Parquet."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from makespan.ranker.length_columns import Texts
+from makespan.ranker.length_columns import LengthColumns
 from makespan.ranker.length_error import LengthDataError
 from makespan.ranker.length_groups import group_numbers
 from makespan.ranker.length_path import LengthPath
 from makespan.ranker.length_prompts import counted_tokens, with_prompts
 from makespan.ranker.length_reading import read_columns
 from makespan.ranker.row_file import RowFile
-from makespan.schedulers.types import BoolArray, FloatArray, IntArray
+from makespan.schedulers.types import FloatArray, IntArray
 
 __all__ = ["LengthData", "LengthDataError", "LengthPath", "read_lengths"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LengthData:
-    """Output lengths of prompts, one column per fact; row `j` is what one row of the file says.
+class LengthData(LengthColumns):
+    """The columns of a file with prompts filled in and counted; row `j` is what one row of the file says.
 
     Parameters
     ----------
@@ -28,51 +28,17 @@ class LengthData:
         Where it was read.
     malformed
         Malformed rows that were left out because the path asks for it.
-    line
-        Where each row stands in its file. Shape (n,).
-    samples
-        Samples of each row. Shape (n,).
-    output_tokens
-        Of every sample, row after row, at least 1. Shape (sum of `samples`,).
-    capped
-        Of every sample whether it was cut off at its cap. Shape (sum of `samples`,).
-    prompt
-        Texts, or None where unknown. Length n.
-    prompt_tokens
-        At least 1; where nobody counted them a quarter of the characters, rounded up. Shape (n,).
-    observed_tokens, turns
-        Of agentic work, which counts as one request: the tokens that tools and users sent between its turns, which are
-        prefilled like a prompt, and the number of turns. 0 and 1 otherwise. Shape (n,).
     group
-        Rows with equal numbers share one prompt and one model. Shape (n,).
-    model
-        Names, or None where unknown. Length n.
-    arrival
-        Seconds. Shape (n,).
-    cap
-        Cap on new tokens, 0 where unknown. Shape (n,).
-    previous_tokens
-        Mean length of the same prompt in an earlier epoch, NaN where unknown. Shape (n,).
+        Rows with equal numbers share one prompt, one model and one policy version. Shape (n,).
+
+    Notes
+    -----
+    Where nobody counted them, `prompt_tokens` are a quarter of the characters, rounded up.
     """
 
     path: LengthPath
     malformed: int
-    line: IntArray
-    samples: IntArray
-    output_tokens: IntArray
-    capped: BoolArray
-    prompt: Texts
-    prompt_tokens: IntArray
-    observed_tokens: IntArray
-    turns: IntArray
     group: IntArray
-    model: Texts
-    arrival: FloatArray
-    cap: IntArray
-    previous_tokens: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.line)
 
     @property
     def row(self) -> IntArray:
@@ -113,7 +79,8 @@ def read_lengths(path: str | Path | LengthPath) -> LengthData:
 
     Each row is a prompt with the length of each of its samples: ``output_tokens``, a number or a list (alias
     ``tokens``). All else is optional: ``prompt``, ``prompt_tokens``, ``group`` (else ``prompt_id``, else ``task`` and
-    ``pair``, else the text of the prompt), ``model``, ``arrival``, ``cap``, ``finish_reasons``, ``previous_tokens``.
+    ``pair``, else the text of the prompt), ``model``, ``task``, ``domain``, ``version`` (of the policy), ``arrival``,
+    ``cap``, ``finish_reasons``, ``previous_tokens``.
     Agentic work gives ``turns`` (alias ``steps``) instead of lengths, a list of ``{gen, obs, tool}``. Further fields are
     allowed.
 
@@ -125,7 +92,8 @@ def read_lengths(path: str | Path | LengthPath) -> LengthData:
     path
         The file: .jsonl, .csv or .parquet, perhaps with .gz or .zst. ``PATH#field=value,field2=value2`` keeps the rows
         whose fields have these values; ``previous=1`` among them takes the last sample of each row for an earlier
-        epoch, and ``malformed=drop`` leaves malformed rows out.
+        epoch, ``malformed=drop`` leaves malformed rows out, and ``version_field=step`` (or ``task_field``,
+        ``domain_field``) names the field that holds a label.
 
     Raises
     ------
@@ -136,21 +104,7 @@ def read_lengths(path: str | Path | LengthPath) -> LengthData:
     file = RowFile.open(path.file)
     columns, malformed = read_columns(file, path)
     columns = with_prompts(columns, path.file)
-    data = LengthData(
-        path=path,
-        malformed=malformed,
-        line=columns.line,
-        samples=columns.samples,
-        output_tokens=columns.output_tokens,
-        capped=columns.capped,
-        prompt=columns.prompt,
-        prompt_tokens=counted_tokens(columns, file),
-        observed_tokens=columns.observed_tokens,
-        turns=columns.turns,
-        group=group_numbers(columns),
-        model=columns.model,
-        arrival=columns.arrival,
-        cap=columns.cap,
-        previous_tokens=columns.previous_tokens,
-    )
+    said = {field.name: getattr(columns, field.name) for field in fields(columns)}
+    said["prompt_tokens"] = counted_tokens(columns, file)
+    data = LengthData(path=path, malformed=malformed, group=group_numbers(columns), **said)
     return data.with_previous(path.previous_samples)

@@ -7,15 +7,15 @@ from makespan.schedulers.types import IntArray
 def group_numbers(columns: LengthColumns) -> IntArray:
     """Number the groups in the order in which they appear.
 
-    Rows of one model share a group where they name the same one, or, where no group is named, ask with the same words.
-    A row with neither is a group of its own.
+    Rows of one model and one policy version share a group where they name the same one, or, where no group is named, ask
+    with the same words. A row with neither is a group of its own.
     """
-    numbers: dict[tuple[str | None, str, str | int], int] = {}
-    described = zip(columns.model, columns.group, columns.prompt, strict=True)
+    numbers: dict[tuple[str | None, str | None, str, str | int], int] = {}
+    described = zip(columns.model, columns.version, columns.named_group, columns.prompt, strict=True)
     return integers(
         [
-            numbers.setdefault((model, *_shared(group, prompt, row)), len(numbers))
-            for row, (model, group, prompt) in enumerate(described)
+            numbers.setdefault((model, version, *_shared(group, prompt, row)), len(numbers))
+            for row, (model, version, group, prompt) in enumerate(described)
         ]
     )
 

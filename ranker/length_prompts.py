@@ -77,7 +77,7 @@ def with_prompts(columns: LengthColumns, file: Path) -> LengthColumns:
     prompts = Prompts.read(path)
     if named:
         return _joined(columns, prompts, path)
-    if (columns.samples == len(prompts)).all() and all(group is None for group in columns.group):
+    if (columns.samples == len(prompts)).all() and all(group is None for group in columns.named_group):
         return _in_order(columns, prompts)
     return columns
 
@@ -113,13 +113,20 @@ def _in_order(columns: LengthColumns, prompts: Prompts) -> LengthColumns:
         prompt_tokens=np.tile(prompts.tokens, rows),
         observed_tokens=np.repeat(columns.observed_tokens, each),
         turns=np.repeat(columns.turns, each),
-        group=list(prompts.key) * rows,
+        named_group=list(prompts.key) * rows,
         prompt_key=list(prompts.key) * rows,
-        model=[model for model in columns.model for _ in range(each)],
+        model=_repeated(columns.model, each),
         arrival=np.repeat(columns.arrival, each),
         cap=np.repeat(columns.cap, each),
         previous_tokens=np.repeat(columns.previous_tokens, each),
+        task=_repeated(columns.task, each),
+        domain=_repeated(columns.domain, each),
+        version=_repeated(columns.version, each),
     )
+
+
+def _repeated(texts: Texts, each: int) -> Texts:
+    return [text for text in texts for _ in range(each)]
 
 
 def counted_tokens(columns: LengthColumns, file: RowFile) -> IntArray:

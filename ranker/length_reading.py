@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from makespan.ranker.length_columns import LengthColumns
 from makespan.ranker.length_error import LengthDataError, shown
-from makespan.ranker.length_path import LengthPath
+from makespan.ranker.length_path import LabelFields, LengthPath
 from makespan.ranker.length_rows import length_row, typed
 from makespan.ranker.length_table import table_columns
 from makespan.ranker.length_values import as_text
@@ -17,7 +17,7 @@ _FEW = 8
 def read_columns(file: RowFile, path: LengthPath) -> tuple[LengthColumns, int]:
     """Return the rows that a path chooses, and how many malformed ones were left out because it asks for that."""
     table = file.table()
-    columns = None if table is None else table_columns(table, path.where)
+    columns = None if table is None else table_columns(table, path)
     return (columns, 0) if columns is not None else read_columns_by_row(file, path)
 
 
@@ -30,7 +30,7 @@ def read_columns_by_row(file: RowFile, path: LengthPath) -> tuple[LengthColumns,
                 raise row
             fields = typed(row) if file.kind == CSV else row
             if all(_has(fields, field, value) for field, value in path.where):
-                rows.append(length_row(fields, file.place(line)))
+                rows.append(length_row(fields, file.place(line), path.labels))
                 lines.append(line)
         except LengthDataError as error:
             if not path.drop_malformed:
@@ -38,7 +38,16 @@ def read_columns_by_row(file: RowFile, path: LengthPath) -> tuple[LengthColumns,
             malformed += 1
     if not rows:
         _nothing_found(file, path, malformed)
+    _assert_labels(file, path)
     return LengthColumns.of_rows(lines, rows), malformed
+
+
+def _assert_labels(file: RowFile, path: LengthPath) -> None:
+    """Refuse a label field that was asked for and that no row has."""
+    for option, name in LabelFields.options().items():
+        wanted = getattr(path.labels, name)
+        if wanted != name and not any(isinstance(row, dict) and wanted in row for _, row in file.rows()):
+            raise LengthDataError(f"{file.name}: {option} must name a field of the rows, got {shown(wanted)}")
 
 
 def _has(row: Row, field: str, value: str) -> bool:

@@ -7,6 +7,7 @@ from math import nan
 from typing import Any
 
 from makespan.ranker.length_error import LengthDataError, shown
+from makespan.ranker.length_path import LabelFields
 from makespan.ranker.length_values import MOST_TOKENS, label, listed, mean_tokens, seconds, whole, words
 
 OUTPUTS = ("output_tokens", "tokens")
@@ -32,6 +33,8 @@ class LengthRow:
         Texts; `prompt_key` finds the prompt in the file of prompts.
     arrival, cap, previous_tokens
         Seconds, tokens, and the mean length of the same prompt in an earlier epoch.
+    task, domain, version
+        Texts: by what the row may be split.
     """
 
     output_tokens: Sequence[int]
@@ -46,9 +49,12 @@ class LengthRow:
     arrival: float
     cap: int
     previous_tokens: float
+    task: str | None
+    domain: str | None
+    version: str | None
 
 
-def length_row(row: Mapping[str, Any], place: str) -> LengthRow:
+def length_row(row: Mapping[str, Any], place: str, labels: LabelFields) -> LengthRow:
     """Check a row, which stands at `place`; a value of None is no value."""
     fields = {name: value for name, value in row.items() if value is not None}
     outputs, observed, turns = _outputs(fields, place)
@@ -65,13 +71,20 @@ def length_row(row: Mapping[str, Any], place: str) -> LengthRow:
         turns=turns,
         group=label(fields["group"], "group", place) if "group" in fields else key,
         prompt_key=key,
-        model=label(fields["model"], "model", place) if "model" in fields else None,
+        model=_label(fields, "model", place),
         arrival=seconds(fields.get("arrival", 0.0), "arrival", place),
         cap=cap,
         previous_tokens=mean_tokens(fields["previous_tokens"], "previous_tokens", place)
         if "previous_tokens" in fields
         else nan,
+        task=_label(fields, labels.task, place),
+        domain=_label(fields, labels.domain, place),
+        version=_label(fields, labels.version, place),
     )
+
+
+def _label(fields: Mapping[str, Any], name: str, place: str) -> str | None:
+    return label(fields[name], name, place) if name in fields else None
 
 
 def typed(cells: Mapping[str, str]) -> dict[str, Any]:

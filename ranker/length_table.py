@@ -18,35 +18,35 @@ from makespan.ranker.arrow_columns import (
     whole_numbers,
 )
 from makespan.ranker.length_columns import LengthColumns, Texts
+from makespan.ranker.length_path import LengthPath
 from makespan.ranker.length_rows import OUTPUTS, TURNS
 from makespan.ranker.length_values import MOST_TOKENS
 from makespan.schedulers.types import BoolArray, IntArray
 
 
-def table_columns(table: Any, where: tuple[tuple[str, str], ...]) -> LengthColumns | None:
-    """Return the columns of the rows of a `pyarrow.Table` that `where` chooses, or None where one is in doubt.
+def table_columns(table: Any, path: LengthPath) -> LengthColumns | None:
+    """Return the columns of the rows of a `pyarrow.Table` that a path chooses, or None where one is in doubt.
 
     What is returned equals what reading row by row gives, which the tests assert.
     """
     try:
-        return _columns(table, where)
+        return _columns(table, path)
     except (Doubt, UnicodeDecodeError):
         return None
 
 
-def _columns(table: Any, where: tuple[tuple[str, str], ...]) -> LengthColumns:
+def _columns(table: Any, path: LengthPath) -> LengthColumns:
     names = table.column_names
     if len(set(names)) < len(names):
         raise Doubt
     chosen = np.ones(len(table), dtype=np.bool_)
-    for field, value in where:
+    for field, value in path.where:
         chosen &= holds(full_column(table, field), value)
     if not chosen.any():
         raise Doubt
     line = 1 + np.flatnonzero(chosen)
     if len(line) < len(table):
         table = table.take(line - 1)
-    rows = len(table)
     samples, outputs, observed, turns = _outputs(table)
     cap = optional_tokens(table, "cap")
     if "cap" in names and (outputs > np.repeat(cap, samples)).any():
@@ -61,13 +61,24 @@ def _columns(table: Any, where: tuple[tuple[str, str], ...]) -> LengthColumns:
         prompt_tokens=optional_tokens(table, "prompt_tokens"),
         observed_tokens=observed,
         turns=turns,
-        group=labels(table, "group") if "group" in names else key,
+        named_group=labels(table, "group") if "group" in names else key,
         prompt_key=key,
-        model=labels(table, "model") if "model" in names else [None] * rows,
+        model=_label(table, "model"),
         arrival=optional_numbers(table, "arrival", 0.0),
         cap=cap,
         previous_tokens=optional_numbers(table, "previous_tokens", np.nan),
+        task=_label(table, path.labels.task, needed=path.labels.task != "task"),
+        domain=_label(table, path.labels.domain, needed=path.labels.domain != "domain"),
+        version=_label(table, path.labels.version, needed=path.labels.version != "version"),
     )
+
+
+def _label(table: Any, name: str, *, needed: bool = False) -> Texts:
+    if name not in table.column_names:
+        if needed:
+            raise Doubt
+        return [None] * len(table)
+    return labels(table, name)
 
 
 def _outputs(table: Any) -> tuple[IntArray, IntArray, IntArray, IntArray]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from makespan.runtime.engine import Ended, Engine
 from makespan.schedulers.admissions import EngineAdmits
-from makespan.schedulers.estimates import Estimates, Finished, Information
+from makespan.schedulers.estimates import Estimates, Finished, Information, Watching
 from makespan.schedulers.issues import KeepAll
 from makespan.schedulers.parts import HOLD, Moves
 from makespan.schedulers.policy import Policy
@@ -156,6 +156,11 @@ class Dispatcher:
     def _decide(self) -> None:
         if not len(self._live):
             return
+        if isinstance(self.information, Watching):
+            try:
+                self.information.watch(self.engine.generated)
+            except Exception as error:
+                raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
         estimates = estimates_of(self.information, self.requests)
         if estimates is not self._estimates:
             self._estimates = estimates

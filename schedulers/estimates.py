@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,4 +70,13 @@ class Information(Protocol):
 
     def observe(self, event: Finished) -> None:
         """Take note of requests that have finished."""
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """An information source that also learns from requests that are still running."""
+
+    def watch(self, generated: IntArray) -> None:
+        """Take note of how many tokens each request has generated so far, shape (n,); called before each decision."""
         ...

@@ -527,3 +527,14 @@ def test_a_hundred_thousand_rows_take_well_under_two_seconds(tmp_path: Path) -> 
 def test_an_empty_answer_took_the_token_that_ended_it(tmp_path: Path, format: str) -> None:
     rows: list[Row] = [{"prompt": "x", "output_tokens": 0}, {"prompt": "y", "output_tokens": 3}]
     assert read_lengths(written(tmp_path, rows, format)).output_tokens.tolist() == [1, 3]
+
+
+def test_task_domain_and_version_are_read_and_a_path_may_name_their_fields(tmp_path: Path) -> None:
+    row = {"prompt": "x", "output_tokens": [3, 4], "task": "sums", "domain": "school", "step": 400}
+    path = written(tmp_path, [row, row | {"step": 800}])
+    plain, named = read_lengths(path), read_lengths(f"{path}#version_field=step")
+    assert (list(plain.task), list(plain.domain), list(plain.version)) == (["sums"] * 2, ["school"] * 2, [None] * 2)
+    assert list(named.version) == ["400", "800"]
+    assert named.group.tolist() == [0, 1], "another policy version is another group"
+    with pytest.raises(LengthDataError, match='version_field must name a field of the rows, got "stap"'):
+        read_lengths(f"{path}#version_field=stap")

@@ -1,7 +1,12 @@
-"""The progress bar of long commands."""
+"""What the commands share: the option for machines and the progress bar for people."""
 
+from typing import Annotated
+
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
 class ProgressBar:
