@@ -29,10 +29,11 @@ MEMORY_BYTES = {"RTX4090": 24e9, "RTXPRO6000": 96e9}
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A way to make a simulated engine from the tables: its step time, and whether it schedules one step ahead."""
+    """A way to make a simulated engine from the tables: its step time, and which habits of the real one it has."""
 
     step_time: Callable[["Replay"], StepTime]
     async_scheduling: bool = False
+    keeps_kv: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +100,7 @@ class Replay:
             limits.max_batch,
             max_batched_tokens=run.max_batched_tokens * run.data_parallel,
             async_scheduling=model.async_scheduling,
+            keeps_kv=model.keeps_kv,
         )
         requests = Requests.of(run.prompt_tokens, run.output_tokens, arrival=run.arrival)
         workload = Workload(run.name, requests, run.output_tokens, "measured")
@@ -118,6 +120,7 @@ MODELS = {
     "and a law for prefill steps": Model(lambda replay: layered_step_time(replay.deployment(), replay.limits, uneven=False)),
     "and uneven contexts": Model(_whole),
     "and scheduling one step ahead": Model(_whole, async_scheduling=True),
+    "and KV that outlives preemption": Model(_whole, async_scheduling=True, keeps_kv=True),
 }
 """From what the tables give at first to the whole model: each has what the one before it has, and one cause more."""
 

@@ -75,8 +75,10 @@ def _columns(path: Path, axes: Sequence[str]) -> FloatArray:
 
 
 def _by_layer(path: Path, axes: Sequence[str]) -> dict[str, FloatArray]:
-    columns = _columns(path, axes)
-    names = np.array([row["layer"] for _, row in _rows(path)])
+    columns, rows = _columns(path, axes), _rows(path)
+    if "layer" not in rows[0][1]:
+        raise ValueError(f"{path}: a table of layer times needs a column layer, got {', '.join(rows[0][1])}")
+    names = np.array([row["layer"] for _, row in rows])
     layers = {str(name): columns[names == name] for name in sorted(set(names))}
     return {name: table[np.argsort(table[:, 0])].T for name, table in layers.items()}
 

@@ -82,7 +82,8 @@ class Profile:
         if self.step_time.prefill_steps is None:
             del step["prefill_steps"]
         rest = {name: value for name, value in asdict(self).items() if name not in ("name", "step_time")}
-        return {"name": self.name, **step, "block_tokens": BLOCK_TOKENS, **rest}
+        content: dict[str, Any] = json.loads(json.dumps({"name": self.name, **step, "block_tokens": BLOCK_TOKENS, **rest}))
+        return content
 
     def instance(self, max_batch: int | None = None, kv_capacity_tokens: int | None = None) -> Instance:
         """Return an instance of this kind, perhaps with another batch limit or KV capacity."""
