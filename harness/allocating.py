@@ -47,13 +47,9 @@ class Plan:
         return [
             {
                 "": "*" if split == self.chosen else "",
-                "generation": split.generation_gpus,
-                "layout": _layout(self.generation_layouts, split.generation_gpus),
-                "seconds": f"{split.generation_s:,.1f}",
-                "training": split.training_gpus,
-                "its layout": _layout(self.training_layouts, split.training_gpus),
-                "its seconds": f"{split.training_s:,.1f}",
-                "iteration s": f"{split.seconds:,.1f}",
+                "generation": _stage(split.generation_gpus, self.generation_layouts, split.generation_s),
+                "training": _stage(split.training_gpus, self.training_layouts, split.training_s),
+                "iteration": f"{split.seconds:,.1f} s",
                 "cost": f"{split.cost:.4g}",
             }
             for split in self.frontier
@@ -153,6 +149,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
         words = f"{split.generation_gpus} + {split.training_gpus}"
         axes.annotate(words, (split.cost, split.seconds), xytext=(5, 5), textcoords="offset points", fontsize=9)
     axes.set(xlabel="Cost of an iteration", ylabel="Seconds of an iteration")
+    axes.margins(0.12)
     axes.set_title("GPUs of generation + training; no split is faster and cheaper than one of these", fontsize=10)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,8 +186,9 @@ def _plan(
     return Plan(chosen, tuple(frontier(generation, training, budget)), generation_layouts, training_layouts)
 
 
-def _layout(layouts: dict[int, Layout], gpus: int) -> str:
-    return str(layouts[gpus]) if gpus in layouts else "–"
+def _stage(gpus: int, layouts: dict[int, Layout], seconds: float) -> str:
+    layout = f" ({layouts[gpus]})" if gpus in layouts else ""
+    return f"{gpus:,}{layout}: {seconds:,.1f} s"
 
 
 def _with_totals(split: Split) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def allocate(
     if as_json:
         print(json.dumps(plan.as_json(), allow_nan=False))
         return
-    _show(plan.rows(), False, "GPUs of generation and training, from the fastest to the cheapest; * is the answer")
+    _show(plan.rows(), False, "GPUs of both stages, from the fastest to the cheapest; * is the answer")
     print(f"picture: {out}")
 
 

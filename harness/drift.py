@@ -1,6 +1,7 @@
 """Many iterations while output lengths grow, with and without elastic generation (StreamRL, Figure 11)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from makespan.harness.streamrl_world import Assumptions, World, batch_of, tokens_of
 from makespan.runtime.generated import Generated
@@ -62,5 +63,5 @@ def drifting(given: Assumptions, rule: ElasticRule | None, pipeline: str = "full
         i = record.iteration
         if rule is not None:
             training = stage_seconds(trainer, tokens_of(batch_of(caps[i], 0)))
-            units = rule.next_units(units, seconds(i, units), training, lambda count, i=i: seconds(i, count))
+            units = rule.next_units(units, seconds(i, units), training, partial(seconds, i))
     return Drift(tuple(found), tuple(gpus))

@@ -38,7 +38,7 @@ class EqualFinish:
         prompts = (view.requests.prompt_tokens + view.generated)[longest_first].astype(np.float64)
         kinds = {i: _Costs.of(i, lengths, prompts) for i in {replace(i, sequence=0) for i in view.cluster}}
         # The longest requests go where a token alone is fastest.
-        alone = [float(i.step_time.table_ps(1)[1]) for i in view.cluster]
+        alone = np.array([i.step_time.table_ps(1)[1] for i in view.cluster])
         fastest_first = np.lexsort((view.cluster.sequence, alone))
         costs = [kinds[replace(view.cluster.instances[i], sequence=0)] for i in fastest_first]
         ends = _equal_finish(costs, lengths, prompts) if len(known) <= view.cluster.slots else None
@@ -46,7 +46,8 @@ class EqualFinish:
             return self.otherwise.place(view, rows)
         turn = np.empty(len(view.requests), dtype=np.int64)
         turn[longest_first] = np.searchsorted(ends, np.arange(len(known)), side="right")
-        return fastest_first[turn[rows]]
+        placed: IntArray = fastest_first[turn[rows]]
+        return placed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,7 +33,8 @@ class Layout:
         return self.unit * self.data
 
     def __str__(self) -> str:
-        return f"TP{self.tensor} PP{self.pipeline} DP{self.data}"
+        degrees = (("TP", self.tensor), ("PP", self.pipeline), ("DP", self.data))
+        return " ".join(f"{name}{degree}" for name, degree in degrees if degree > 1) or "TP1"
 
 
 def layouts(model: ModelSpec, gpu: Gpu, gpus: int) -> Iterator[Layout]:

@@ -180,7 +180,7 @@ def test_an_elastic_stage_may_change_its_instances_from_batch_to_batch() -> None
     many = Generated(np.array([4.0, 4.0]), np.array([0, 1]), np.array([1.0, 1.0]), np.array([4.0, 4.0]))
     time = TrainingTime(token_s=0.1)
     for handover in ("stage", "instance"):
-        found = run(Pipeline("fully_async", handover=handover), [few, many, few, many], time, 0.5)  # type: ignore[arg-type]
+        found = run(Pipeline("fully_async", handover=handover), [few, many, few, many], time, 0.5)
         assert [i.samples for i in found] == [1, 2, 1, 2]
 
 
@@ -214,7 +214,7 @@ def test_mini_batches_are_trained_when_complete(batch: Generated, time: Training
         (lambda: TrainingTime(0.0), "token_s must be positive"),
         (lambda: TrainingTime(1.0, ranks=0), "ranks must be at least 1"),
         (lambda: Generated(np.array([-1.0]), np.array([0]), np.array([1.0]), np.array([1.0])), "ready after the start"),
-        (lambda: Generated(np.empty(0), np.empty(0), np.empty(0), np.empty(0)), "at least one sample"),
+        (lambda: Generated(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)), "at least one sample"),
         (lambda: list(simulate_pipeline(Pipeline("sync"), 0, None, None, None)), "at least 1 iteration"),  # type: ignore[arg-type]
     ],
 )

@@ -12,6 +12,7 @@ from makespan.harness.generators import codemath_20k
 from makespan.harness.reproduction import Figure, Reproduction, for_terminal, markdown, write_reproductions
 from makespan.harness.streamrl_world import RECALLS, Assumptions, World, samples_per_s
 from makespan.schedulers.elastic import ElasticRule
+from makespan.schedulers.roofline import Efficiency
 
 FIGURES = (Figure("a", 1.0, 1.09), Figure("b", 2.0, 1.5), Figure("c", None, 3.0))
 
@@ -85,9 +86,10 @@ def test_the_setting_of_the_paper_gives_pipelines_in_their_order() -> None:
 
 def test_while_lengths_grow_the_elastic_rule_adds_machines_and_throughput() -> None:
     rule = ElasticRule(most=8)
-    given = Assumptions(dispatch="lpt", information="oracle")
-    elastic, fixed = (drifting(given, r, iterations=16) for r in (rule, None))
-    assert fixed.gpus == (32,) * 16
+    # At half the bandwidth the KV of longer outputs weighs more, and generation falls behind.
+    given = Assumptions(dispatch="lpt", information="oracle", efficiency=Efficiency(bandwidth=0.41))
+    elastic, fixed = (drifting(given, r, iterations=10) for r in (rule, None))
+    assert fixed.gpus == (32,) * 10
     assert elastic.gpus[0] == 32
     assert max(elastic.gpus) > 32
     assert elastic.samples_per_s >= fixed.samples_per_s

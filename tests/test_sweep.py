@@ -25,7 +25,7 @@ def small(policies: tuple[str, ...] = ("fifo", "lpt", "pull"), seeds: int = 2) -
 
 
 def results(folder: Path) -> dict[str, object]:
-    found = {}
+    found: dict[str, object] = {}
     for record in read_records(folder):
         found[record.key] = {name: value for name, value in record.as_json().items() if name not in WALL}
     return found
