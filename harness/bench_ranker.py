@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from makespan.harness.encoder_choice import DEFAULT, make_encoder
+from makespan.harness.defaults import ENCODER
+from makespan.harness.encoder_choice import make_encoder
 from makespan.harness.recorded import RECORDING
 from makespan.harness.speed import Speed
 from makespan.ranker.encoders import encoded
@@ -74,7 +75,7 @@ def bench_scoring_again(shapes: LengthShapes, benchmark: Any, speeds: Report) ->
 
 def bench_encoding(recording: PromptGroups, benchmark: Any, speeds: Report) -> None:
     """Encode one new prompt at a time, and read its hand-made features."""
-    encoder = make_encoder(DEFAULT)
+    encoder = make_encoder(ENCODER)
     texts = list(dict.fromkeys(recording.prompt))[:64]
     encoded(encoder, texts[:1], {})
     found = benchmark.pedantic(lambda: [encoded(encoder, [text], {}) for text in texts], rounds=3)

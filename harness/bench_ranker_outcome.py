@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from makespan.harness.defaults import INSTANCES, PROFILE
-from makespan.harness.encoder_choice import DEFAULT, make_encoder, vectors
+from makespan.harness.defaults import ENCODER, INSTANCES, PROFILE
+from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.harness.experiment import Cell, simulate
 from makespan.harness.informations import make_information
 from makespan.harness.measures import makespan
@@ -107,8 +107,8 @@ def bench_outcome(setting: Setting, request: pytest.FixtureRequest, tmp_path: Pa
     if setting.halves is not recording and folder is None:
         pytest.skip("needs --data FOLDER")
     train, race = setting.halves(Path(folder or "."))
-    encoder = make_encoder(DEFAULT)
-    ranker = LengthRanker.fit(train, vectors(encoder, train.prompt), DEFAULT, encoder.name)
+    encoder = make_encoder(ENCODER)
+    ranker = LengthRanker.fit(train, vectors(encoder, train.prompt), ENCODER, encoder.name)
     save_ranker(ranker, tmp_path)
     whole = stage(race, setting.name)
     workload = whole if len(whole) <= MOST_REQUESTS else whole.choose(MOST_REQUESTS, 0)

@@ -1,6 +1,7 @@
 """What is raced when nothing else is said."""
 
 WORKLOAD = "smollm2"
+ENCODER = "minilm"
 PROFILE = "llama3.1-8b-rtxpro6000"
 PROFILES = (PROFILE, "streamrl-7b-h800")
 INSTANCES = 8

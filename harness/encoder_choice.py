@@ -7,8 +7,6 @@ from makespan.ranker.embedding_cache import cache_file, read_cache, write_cache
 from makespan.ranker.encoders import CausalEncoder, Encoder, JointEncoder, MiniLMEncoder, NoEncoder, Progress, encoded
 from makespan.schedulers.types import FloatArray
 
-DEFAULT = "minilm"
-
 
 def make_encoder(name: str) -> Encoder:
     """Return the encoder of a name: ``none``, ``minilm``, ``smollm2``, a model folder, or several joined by ``+``."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from makespan.harness.cli_output import AsJson, ProgressBar
-from makespan.harness.encoder_choice import DEFAULT
+from makespan.harness.defaults import ENCODER
 
 app = typer.Typer(no_args_is_help=True, help="Train a ranker of output lengths on your data, and learn how good it is.")
 
@@ -21,7 +21,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder to save the ranker and its page in.")],
     encoder: Annotated[
         str, typer.Option(help="none, minilm, smollm2, a folder of a chat model, or several joined by +.")
-    ] = DEFAULT,
+    ] = ENCODER,
     seed: Annotated[int, typer.Option(help="Of folds and learners.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from makespan.harness.experiment import Cell, Run
+from makespan.harness.experiment import Cell
 from makespan.harness.informations import make_information
 from makespan.harness.real_options import FORCED
 from makespan.harness.record import Record
@@ -24,6 +24,7 @@ from makespan.runtime.ray_session import has_gpu, ray_session
 from makespan.runtime.real_cluster import RealCluster, Sampling
 from makespan.runtime.sample import Prompt
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
+from makespan.runtime.stage import Run
 from makespan.runtime.step_samples import Grid, powers_of_two
 from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster

@@ -6,10 +6,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from makespan.ranker.encoders import Vectors
+Vectors = NDArray[np.float32]
 
 
 def text_key(text: str) -> str:

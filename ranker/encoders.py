@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from makespan.ranker.embedding_cache import Vectors, text_key
 from makespan.schedulers.types import FloatArray
 
 Progress = Callable[[int, int], None]
-Vectors = NDArray[np.float32]
 
 _BATCH_TOKENS = 2048
 # Enough for the tokens that are read, and a text of a megabyte costs no more than another.
@@ -181,8 +180,6 @@ def encoded(
     encoder: Encoder, texts: Sequence[str], known: dict[str, Vectors], progress: Progress | None = None
 ) -> FloatArray:
     """Return the vectors of texts, shape (n, width), computing only those that `known` lacks, and adding them to it."""
-    from makespan.ranker.embedding_cache import text_key
-
     keys = [text_key(text) for text in texts]
     new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     names = list(new)
