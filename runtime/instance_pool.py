@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf, nan
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 
@@ -39,6 +40,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """Instance `instance` takes no more requests, and what it holds is to be taken from it."""
+
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """Instance `instance` says what is new there."""
 
@@ -46,7 +54,7 @@ class Reported:
     report: Report
 
 
-News = Joined | Lost | Reported
+News = Joined | Lost | Left | Reported
 
 
 @dataclass(slots=True)
@@ -61,10 +69,16 @@ class _Seat:
     attempts: int = 0
     steps: int = -1
     moved: float = inf
+    numbers: set[int] = field(default_factory=set)
+    leaving: bool = False
 
     @property
     def live(self) -> bool:
-        return self.facts is not None
+        return self.facts is not None and not self.leaving
+
+    @property
+    def taken(self) -> bool:
+        return self.actor is not None
 
 
 class InstancePool:
@@ -75,7 +89,9 @@ class InstancePool:
     build
         Makes the engine inside an actor.
     count
-        How many instances.
+        How many instances at first.
+    room
+        How many more there is room for; `join` fills it.
     on_gpu
         Whether each takes a GPU of the Ray cluster rather than a core.
     start_s
@@ -94,12 +110,15 @@ class InstancePool:
         build: Callable[[], TokenEngine],
         count: int,
         *,
+        room: int = 0,
         on_gpu: bool = False,
         start_s: float = 600.0,
         hang_s: float = 60.0,
     ) -> None:
         if count < 1:
             raise ValueError(f"instances must be at least 1, got {count}")
+        if room < 0:
+            raise ValueError(f"room must not be negative, got {room}")
         if not hang_s > 0:
             raise ValueError(f"hang_s must be positive, got {hang_s}")
         self._build = build
@@ -111,7 +130,8 @@ class InstancePool:
         self.transfer_s: list[float] = []
         self.replaced = 0
         self._proved = False
-        self._seats = [_Seat() for _ in range(count)]
+        self._left: list[int] = []
+        self._seats = [_Seat() for _ in range(count + room)]
         for i in range(count):
             self._start(i)
 
@@ -154,14 +174,30 @@ class InstancePool:
         return (before + monotonic()) / 2 - there
 
     def wait_until_live(self) -> None:
-        """Return when every instance has started."""
-        while not all(self.live):
+        """Return when every instance has started that is to be there."""
+        while not all(seat.live for seat in self._seats if seat.taken and not seat.leaving):
             self.wait(self._start_s)
+
+    def join(self, instance: int) -> None:
+        """Have one more instance started, in a place that is free; `wait` says when it is there. The others go on."""
+        if self._seats[instance].taken:
+            raise ValueError(f"an instance must join in a free place, got {instance}, which is taken")
+        self._start(instance)
+
+    def leave(self, instance: int) -> None:
+        """Have an instance stopped as soon as what it holds has been taken from it, which begins with the next `wait`."""
+        seat = self._seats[instance]
+        if not seat.live:
+            raise ValueError(f"an instance must be live to leave, got {instance}, which is not")
+        seat.leaving = True
+        self._left.append(instance)
+        self._stop_if_empty(instance)
 
     def submit(self, instance: int, requests: list[TokenRequest]) -> None:
         """Begin samples on an instance."""
         seat = self._seats[instance]
         seat.moved = monotonic()
+        seat.numbers |= {request.number for request in requests}
         seat.actor.submit.remote(requests)
 
     def abort(self, instance: int, numbers: list[int]) -> None:
@@ -171,7 +207,7 @@ class InstancePool:
     def update(self, weights: Any, version: int, *, keep: bool = True) -> None:
         """Send new weights, a reference to `PackedWeights`, to every instance, also to those that start later."""
         self._weights = (weights, version)
-        for seat in self._seats:
+        for seat in filter(attrgetter("taken"), self._seats):
             seat.updates[seat.actor.update.remote(weights, version, keep)] = monotonic()
 
     def watch(self, reference: Any, then: Callable[[], None]) -> None:
@@ -180,12 +216,13 @@ class InstancePool:
 
     def wait(self, timeout_s: float) -> list[News]:
         """Sleep until something is new, at most `timeout_s` seconds."""
-        timeout_s = max(0.0, min(timeout_s, self._deadline() - monotonic()))
+        news: list[News] = [Left(i) for i in self._left]
+        self._left = []
+        timeout_s = 0.0 if news else max(0.0, min(timeout_s, self._deadline() - monotonic()))
         pending = list(self._pending())
         ready, _ = ray.wait(pending, num_returns=1, timeout=timeout_s, fetch_local=False)
         if ready:
             ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
-        news: list[News] = []
         for reference in ready:
             if reference in self._watched:
                 self._watched.pop(reference)()
@@ -199,7 +236,7 @@ class InstancePool:
         """Stop every engine, then every actor."""
         stops = [seat.actor.stop.remote() for seat in self._seats if seat.live]
         ray.wait(stops, num_returns=len(stops), timeout=10) if stops else None
-        for seat in self._seats:
+        for seat in filter(attrgetter("taken"), self._seats):
             ray.kill(seat.actor)
 
     def _pending(self) -> Iterator[Any]:
@@ -234,6 +271,8 @@ class InstancePool:
         idle = not value.load.running + value.load.waiting and not value.progress
         if value.outcomes:
             seat.attempts = 0
+            seat.numbers -= {outcome.number for outcome in value.outcomes}
+            self._stop_if_empty(i)
         if value.outcomes or idle or value.updating or value.load.steps != seat.steps:
             seat.steps, seat.moved = value.load.steps, monotonic()
         return [Reported(i, value)]
@@ -247,11 +286,21 @@ class InstancePool:
         attempts = seat.attempts + 1
         if attempts > ATTEMPTS:
             raise InstanceFailed(f"instance {i} must not be lost {attempts} times without a sample in between: {reason}")
-        self.replaced += 1
-        was_live = seat.live
-        self._seats[i] = _Seat(attempts=attempts)
-        self._start(i)
-        return [Lost(i, reason)] if was_live else []
+        was_there = seat.facts is not None
+        if seat.leaving:
+            self._seats[i] = _Seat()
+        else:
+            self.replaced += 1
+            self._seats[i] = _Seat(attempts=attempts)
+            self._start(i)
+        return [Lost(i, reason)] if was_there else []
+
+    def _stop_if_empty(self, i: int) -> None:
+        seat = self._seats[i]
+        if seat.leaving and not seat.numbers:
+            # The engine ends with its actor.
+            ray.kill(seat.actor)
+            self._seats[i] = _Seat()
 
     def _start(self, i: int) -> None:
         seat = self._seats[i]
@@ -264,13 +313,15 @@ class InstancePool:
             seat.updates[seat.actor.update.remote(*self._weights, True)] = monotonic()
 
     def _deadline(self) -> float:
-        return min(seat.moved + (self._hang_s if seat.live else self._start_s) for seat in self._seats)
+        taken = filter(attrgetter("taken"), self._seats)
+        return min((seat.moved + (self._hang_s if seat.facts else self._start_s) for seat in taken), default=inf)
 
     def _replace_hung(self) -> Iterator[News]:
         now = monotonic()
         for i, seat in enumerate(self._seats):
-            allowed = self._hang_s if seat.live else self._start_s
-            if now >= seat.moved + allowed or now >= min(seat.updates.values(), default=inf) + self._start_s:
+            allowed = self._hang_s if seat.facts else self._start_s
+            late = now >= min(seat.updates.values(), default=inf) + self._start_s
+            if seat.taken and (late or now >= seat.moved + allowed):
                 yield from self._lose(i, f"no step for {allowed:g} s")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from makespan.runtime.busy_time import busy_seconds, most_at_once
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.instance_actor import Outcome, Report
-from makespan.runtime.instance_pool import InstancePool, Joined, Lost, Reported
+from makespan.runtime.instance_pool import InstancePool, Joined, Left, Lost, Reported
 from makespan.runtime.sample import Prompt, Sample
 from makespan.runtime.token_engine import ABORTED as CUT
 from makespan.runtime.token_engine import FAILED, TokenRequest
@@ -192,6 +192,8 @@ class RealCluster:
                         self._admit(i)
                     case Lost(i):
                         self._lose(i, ended, returned)
+                    case Left(i):
+                        self._empty(i)
                     case Joined(i):
                         self._steps_before[i] = 0
                         self._shift_s[i] = self._pool.clock_shift(i) - self._zero
@@ -366,6 +368,12 @@ class RealCluster:
                 ended.append(row)
             else:
                 self._give_back(row, returned)
+
+    def _empty(self, i: int) -> None:
+        """Take back what is on an instance that leaves, with what it has generated."""
+        rows = np.flatnonzero((self._instance == i) & np.isin(self.state, (QUEUED, RUNNING)))
+        self._going |= dict.fromkeys((row for row in rows.tolist() if row not in self._going), NOWHERE)
+        self._cut(rows)
 
     def _give_back(self, row: int, returned: list[int]) -> None:
         self.state[row], self._instance[row] = OUTSIDE, NOWHERE

@@ -24,9 +24,9 @@ INSTANCE = Instance(StepTime((1,), (0.002,), 0.0, 0.0), 1 << 20, MAX_BATCH)
 
 
 @contextmanager
-def scripted_pool(count: int, *, hang_s: float = 60.0, step_s: float = 0.002) -> Iterator[InstancePool]:
+def scripted_pool(count: int, *, room: int = 0, hang_s: float = 60.0, step_s: float = 0.002) -> Iterator[InstancePool]:
     """Give a pool that is up."""
-    pool = InstancePool(partial(ScriptedTokens, MAX_BATCH, step_s), count, hang_s=hang_s)
+    pool = InstancePool(partial(ScriptedTokens, MAX_BATCH, step_s), count, room=room, hang_s=hang_s)
     try:
         pool.wait_until_live()
         yield pool

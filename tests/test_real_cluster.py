@@ -205,3 +205,42 @@ def test_a_policy_that_moves_nowhere_is_refused(pool: InstancePool) -> None:
     with pytest.raises(RuntimeError, match="must name an instance 0 to 1"):
         Dispatcher(requests, engine, Policy(rebalance=Away()), sources.none(requests)).run()
     engine.abort(np.arange(4))
+
+
+@pytest.mark.parametrize("name", ["fifo", "lpt", "pull_lpt", "skew_aware", "work_stealing"])
+def test_an_instance_joins_and_another_leaves_in_the_middle_and_nothing_is_lost(pool: InstancePool, name: str) -> None:
+    with scripted_pool(1, room=1) as growing:
+        wanted, samples = prompts(40, seed=11), []
+        serving = service(growing, registry.load_policy(name))
+        for sample in serving.generate(wanted, cap=CAP):
+            samples.append(sample)
+            if len(samples) == 3:
+                growing.join(1)
+            if growing.live == [True, True]:
+                growing.leave(0)
+        check_whole(samples, wanted, CAP)
+        assert growing.live == [False, True]
+        assert {sample.instance for sample in samples} == {0, 1}
+        assert serving.timeline is not None
+        assert (serving.timeline.peak_batch <= MAX_BATCH).all()
+        growing.join(0)
+        growing.wait_until_live()
+        assert growing.live == [True, True]
+
+
+def test_the_others_go_on_while_an_instance_starts(pool: InstancePool) -> None:
+    with scripted_pool(1, room=1) as growing:
+        alone = 0
+        for number, _ in enumerate(service(growing).generate(prompts(60, seed=12), cap=CAP)):
+            if number == 0:
+                growing.join(1)
+            alone += not growing.live[1]
+        assert alone > 2
+
+
+def test_places_are_joined_and_left_by_the_rules(pool: InstancePool) -> None:
+    with scripted_pool(1, room=1) as growing:
+        with pytest.raises(ValueError, match="must join in a free place, got 0, which is taken"):
+            growing.join(0)
+        with pytest.raises(ValueError, match="must be live to leave, got 1, which is not"):
+            growing.leave(1)
