@@ -51,6 +51,13 @@ class TrainingLoop:
         Groups that `sync` hands over at once.
     keep
         Whether samples under way survive new weights, or are finished under the old ones first.
+
+    Attributes
+    ----------
+    reports
+        What the trainer says of each step.
+    lengths
+        Of each step the samples trained on: number, prompt tokens, output tokens.
     """
 
     pipeline: str
@@ -61,6 +68,7 @@ class TrainingLoop:
     mini_batch: int = 4
     keep: bool = True
     reports: dict[int, dict[str, Any]] = field(default_factory=dict)
+    lengths: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     _staleness: dict[int, Counter[int]] = field(default_factory=dict)
     _trained: list[Interval] = field(default_factory=list)
     _spans: list[_Span] = field(default_factory=list)
@@ -84,6 +92,7 @@ class TrainingLoop:
     def learn(self, groups: Sequence[Sequence[TrainingSample]], step: int) -> None:
         """Hand groups to the trainer; refuses a sample that is older than the pipeline allows."""
         count = self._staleness.setdefault(step, Counter())
+        taken = self.lengths.setdefault(step, [])
         for sample in (sample for group in groups for sample in group):
             if not 0 <= step - sample.version <= self.bound:
                 raise TooStale(
@@ -91,6 +100,7 @@ class TrainingLoop:
                     f"got {step - sample.version} for sample {sample.number}"
                 )
             count[step - sample.version] += 1
+            taken.append((sample.number, len(sample.prompt_tokens), len(sample.output_tokens)))
         self.trainer.learn(groups)
 
     def finish(self, step: int) -> Step:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -109,8 +109,9 @@ def train(
         _evaluate(out, rollouts, evaluation)
         loop.begin()
         for iteration in PIPELINES[pipeline](loop):
-            report = loop.reports[iteration.iteration]
-            _append(out / "steps.jsonl", iteration.as_json() | {"training": report})
+            step = iteration.iteration
+            told = {"training": loop.reports.pop(step), "samples_trained": sorted(loop.lengths.pop(step))}
+            _append(out / "steps.jsonl", iteration.as_json() | told)
             if progress is not None:
                 progress(iteration.iteration + 1, steps)
         _evaluate(out, rollouts, evaluation)
@@ -130,7 +131,11 @@ def _standing(pipeline: str, rig: Rig, trainer: TrainerSpec) -> Iterator[tuple[G
     on_gpu = resources.get("GPU", 0) >= 1
     places = int(resources["GPU"]) if on_gpu else len(cores())
     count = rig.instances or max(1, places if shared else places - 1)
-    taught = TrainerService(trainer, cores=0 if shared else 1, gpus=0 if shared or not on_gpu else 1)
+    if shared:
+        # It computes while the engines rest, on all that they have.
+        taught = TrainerService(replace(trainer, threads=len(cores())), cores=0)
+    else:
+        taught = TrainerService(trainer, gpus=int(on_gpu))
     pool = InstancePool(partial(VllmTokens, rig.engine), count, on_gpu=on_gpu, hang_s=rig.hang_s)
     try:
         pool.wait_until_live()
