@@ -271,6 +271,37 @@ def sweep(
 
 
 @app.command()
+def foretell(
+    run: Annotated[list[Path], typer.Argument(help="Folders that makespan train has left, one for each pipeline.")],
+    profile: Annotated[str, typer.Option(help="Profile of the engines, from makespan calibrate.")],
+    instances: Annotated[int, typer.Option(help="How many of them generated.")] = 1,
+    max_batch: Annotated[int | None, typer.Option(help="Their batch limit; by default the profile's.")] = None,
+    micro_batch_tokens: Annotated[int, typer.Option(help="Of the trainer.")] = 1024,
+    policy: Annotated[str, typer.Option(help="Name of the policy that dispatched.")] = "least_in_flight",
+    as_json: AsJson = False,
+) -> None:
+    """Simulate the pipelines of training runs and say how far their iterations are from those that were measured."""
+    from makespan.harness.foretold_pipeline import foretell as one
+    from makespan.runtime.profiles import load_profile
+    from makespan.schedulers.instances import Cluster
+
+    cluster = Cluster.uniform(load_profile(profile).instance(max_batch), instances)
+    chosen = registry.load_policy(policy)
+    found = [one(folder, cluster, chosen, micro_batch_tokens=micro_batch_tokens) for folder in run]
+    rows = [
+        {
+            "pipeline": each.pipeline,
+            "measured s": f"{each.measured_s:.2f}",
+            "simulated s": f"{each.simulated_s:.2f}",
+            "error": f"{each.error:+.1%}",
+            "iterations": each.iterations,
+        }
+        for each in found
+    ]
+    _show(rows, as_json, "Seconds of an iteration, medians")
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False
 ) -> None:

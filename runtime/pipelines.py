@@ -23,6 +23,7 @@ from typing import Literal
 
 import numpy as np
 
+from makespan.runtime.busy_time import busy_seconds
 from makespan.runtime.generated import Generated
 from makespan.runtime.iteration import PIPELINES, Iteration
 from makespan.schedulers.training_order import Trained, train_dynamic, train_mini_batches
@@ -179,7 +180,7 @@ def _record(pipeline: Pipeline, course: _Course, i: int, transfer_s: float) -> I
         pipeline=pipeline.name,
         iteration=i,
         seconds=span,
-        generation_busy_share=min(1.0, _covered(active) / span),
+        generation_busy_share=min(1.0, busy_seconds(active) / span),
         training_busy_share=min(1.0, busy_s / span),
         generation_bubble=float(np.clip(1 - useful / (span * len(version)), 0, 1)),
         training_bubble=max(0.0, 1 - busy_s / span),
@@ -188,12 +189,3 @@ def _record(pipeline: Pipeline, course: _Course, i: int, transfer_s: float) -> I
         samples=len(stage.ready_s),
         transfer_s=transfer_s,
     )
-
-
-def _covered(intervals: list[tuple[float, float]]) -> float:
-    """Return the length of the union of intervals."""
-    total, reached = 0.0, -np.inf
-    for first, last in sorted(intervals):
-        total += max(0.0, last - max(first, reached))
-        reached = max(reached, last)
-    return total

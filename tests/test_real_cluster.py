@@ -150,12 +150,13 @@ def test_recalled_requests_come_back_once(pool: InstancePool) -> None:
 def test_versions_are_told_token_by_token_and_samples_survive_an_update(pool: InstancePool, keep: bool) -> None:
     serving = service(pool)
     serving.version = 10 if keep else 20
-    wanted, samples = prompts(16, seed=5), []
-    for sample in serving.generate(wanted, cap=CAP):
+    samples = []
+    forced = np.arange(20, 500, 10)
+    for sample in serving.generate(prompts(48, seed=5), cap=500, forced=forced):
         samples.append(sample)
         if len(samples) == 4:
             serving.update(None, serving.version + 1, keep=keep, wait=False)
-    check_whole(samples, wanted, CAP)
+    assert {sample.row: len(sample.tokens) for sample in samples} == dict(enumerate(forced.tolist()))
     assert {sample.end_version for sample in samples} >= {serving.version}
     mixed = [sample for sample in samples if len(sample.versions) > 1]
     assert bool(mixed) == keep
@@ -207,9 +208,10 @@ def test_a_policy_that_moves_nowhere_is_refused(pool: InstancePool) -> None:
     engine.abort(np.arange(4))
 
 
-@pytest.mark.parametrize("name", ["fifo", "lpt", "pull_lpt", "skew_aware", "work_stealing"])
+@pytest.mark.parametrize("name", ["lpt", "work_stealing"])
 def test_an_instance_joins_and_another_leaves_in_the_middle_and_nothing_is_lost(pool: InstancePool, name: str) -> None:
-    with scripted_pool(1, room=1) as growing:
+    # Slow enough for an actor to start while there is work.
+    with scripted_pool(1, room=1, step_s=0.05) as growing:
         wanted, samples = prompts(40, seed=11), []
         serving = service(growing, registry.load_policy(name))
         for sample in serving.generate(wanted, cap=CAP):
@@ -229,7 +231,7 @@ def test_an_instance_joins_and_another_leaves_in_the_middle_and_nothing_is_lost(
 
 
 def test_the_others_go_on_while_an_instance_starts(pool: InstancePool) -> None:
-    with scripted_pool(1, room=1) as growing:
+    with scripted_pool(1, room=1, step_s=0.05) as growing:
         alone = 0
         for number, _ in enumerate(service(growing).generate(prompts(60, seed=12), cap=CAP)):
             if number == 0:
