@@ -30,9 +30,10 @@ def train(
     from makespan.harness.ranker_measurement import measure_training
     from makespan.harness.ranker_page import write_page
     from makespan.ranker.length_data import read_lengths
-    from makespan.ranker.length_ranker import LengthRanker, check_trainable
+    from makespan.ranker.length_ranker import LengthRanker
     from makespan.ranker.model_folder import save_ranker
     from makespan.ranker.prompt_groups import PromptGroups
+    from makespan.ranker.trainable import check_trainable
 
     started = perf_counter()
     groups = PromptGroups.of(read_lengths(data))

@@ -22,9 +22,9 @@ from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.shadow import Verdict, verdict
 from makespan.ranker.splits import splits
 from makespan.ranker.text_model import Blend, Features, TextModel
+from makespan.ranker.trainable import LEAST_PROMPTS, check_trainable
 from makespan.schedulers.types import FloatArray, IntArray
 
-LEAST_PROMPTS = 20
 _FOLDS = 5
 
 
@@ -219,17 +219,6 @@ class LengthRanker:
 def features_of(prompts: Sequence[str], prompt_tokens: IntArray, embedding: FloatArray) -> Features:
     """Return hand-made features beside the vectors of an encoder."""
     return Features(hand_features(prompts, prompt_tokens), embedding)
-
-
-def check_trainable(groups: PromptGroups) -> None:
-    """Refuse groups from which nothing can be learned."""
-    prompts = len(np.unique(groups.prompt_number))
-    if prompts < LEAST_PROMPTS:
-        raise ValueError(f"a ranker needs at least {LEAST_PROMPTS} different prompts, got {prompts}")
-    if groups.capped.all():
-        raise ValueError(f"some sample must have ended before its cap, got {len(groups.capped)} that were all cut off")
-    if len(np.unique(groups.output_tokens)) == 1:
-        raise ValueError(f"lengths must differ for a ranker to rank them, got {groups.output_tokens[0]} tokens everywhere")
 
 
 def _in_tokens(logs: FloatArray, widening: float, caps: FloatArray) -> FloatArray:
