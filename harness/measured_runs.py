@@ -53,7 +53,8 @@ class MeasuredRun:
     @property
     def name(self) -> str:
         """What it is called in results."""
-        return f"{self.model.partition('/')[2]} on {self.gpu}"
+        cards = self.tensor_parallel * self.data_parallel
+        return f"{self.model.partition('/')[2]} on {f'{cards} ' if cards > 1 else ''}{self.gpu}"
 
     @property
     def longest_context(self) -> int:

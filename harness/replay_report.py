@@ -124,13 +124,13 @@ def _table(cells: Sequence[Sequence[str]]) -> list[str]:
 
 def _picture(replayed: Sequence[Replayed]) -> str:
     with drawing("replay"):
-        figure = Figure(figsize=(7.6, 2.9 * -(-len(replayed) // 2)))
+        figure = Figure(figsize=(8.4, 3.1 * -(-len(replayed) // 2)))
         panels = figure.subplots(-(-len(replayed) // 2), 2, squeeze=False).ravel()
         for axes in panels[len(replayed) :]:
             axes.set_visible(False)
         for axes, one in zip(panels, replayed, strict=False):
             _panel(axes, one)
-        panels[0].legend(loc="lower right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         words = "Share of requests that have had their first token, and that have ended, by seconds since arrival"
         return as_svg(figure, words)
 
@@ -139,7 +139,7 @@ def _panel(axes: Axes, one: Replayed) -> None:
     for served, colour, words in ((one.replay.measured, INK, "measured"), (one.whole, SIMULATED, "simulated")):
         _steps(axes, served.last_token - served.arrival, color=colour, label=f"end, {words}")
         _steps(axes, served.first_token - served.arrival, color=colour, linestyle=":", label=f"first token, {words}")
-    axes.set_title(one.replay.run.name)
+    axes.set_title(one.replay.run.name, fontsize=10)
     axes.set_xlabel("seconds since arrival")
     axes.set_ylabel("share of requests")
 
