@@ -106,7 +106,10 @@ class World:
         tensor = dict(self.given.tensor).get(self.model, 0)
         if seed and not tensor:
             tensor = self.generation(gpus, policy, information).layout.tensor
-        return _generation(self, gpus, policy, information, seed, tensor)
+        # Generation does not depend on how well training does, nor the other way round on memory bandwidth.
+        efficiency = replace(self.given.efficiency, training_flops=Efficiency().training_flops)
+        how = (tensor, self.given.max_batch, efficiency)
+        return _generation(self.model, self.cap, self.generation_gpu, gpus, policy, information, seed, how)
 
     def generation_s(self, gpus: int, policy: str, information: str) -> float:
         """Return mean seconds of generation over the batches that are profiled."""
@@ -114,7 +117,9 @@ class World:
 
     def training(self, gpus: int) -> tuple[TrainingTime, float]:
         """Return the trainer on `gpus`, and its seconds for the batch of seed 0."""
-        return _training(self, gpus)
+        efficiency = replace(self.given.efficiency, bandwidth=Efficiency().bandwidth)
+        passes, rank_tokens = self.given.passes, self.given.rank_tokens
+        return _training(self.model, self.cap, self.training_gpu, gpus, efficiency, passes, rank_tokens)
 
     def curves(self, most: int, policy: str, information: str) -> tuple[StageProfile, StageProfile]:
         """Return P_gen and P_train up to `most` GPUs; sizes that do not fit are left out."""
@@ -180,20 +185,25 @@ def informed(cap: int, information: str, seed: int) -> Information:
     return ranker_of_recalls(workload, RECALLS[information], seed)
 
 
+# What a stage takes is remembered by what it depends on, so that changing one assumption repeats only what it changes.
+
+
 @cache
-def _generation(world: World, gpus: int, policy: str, information: str, seed: int, tensor: int) -> LaidOut:
-    workload, given = batch_of(world.cap, seed), world.given
-    known = informed(world.cap, information, seed)
+def _generation(
+    model: str, cap: int, gpu: str, gpus: int, policy: str, information: str, seed: int, how: tuple[int, int, Efficiency]
+) -> LaidOut:
+    workload, known = batch_of(cap, seed), informed(cap, information, seed)
     stage = Stage(workload.requests, workload.output_tokens, load_policy(policy), lambda: known)
-    model, gpu = load_model(world.model), load_gpu(world.generation_gpu)
-    return best_generation(model, gpu, gpus, stage, given.efficiency, given.max_batch, tensor)
+    tensor, max_batch, efficiency = how
+    return best_generation(load_model(model), load_gpu(gpu), gpus, stage, efficiency, max_batch, tensor)
 
 
 @cache
-def _training(world: World, gpus: int) -> tuple[TrainingTime, float]:
-    given, model, gpu = world.given, load_model(world.model), load_gpu(world.training_gpu)
-    tokens = tokens_of(batch_of(world.cap, 0))
-    _, time, seconds = best_training(model, gpu, gpus, tokens, given.efficiency, given.passes, given.rank_tokens)
+def _training(
+    model: str, cap: int, gpu: str, gpus: int, efficiency: Efficiency, passes: Passes, rank_tokens: int
+) -> tuple[TrainingTime, float]:
+    tokens = tokens_of(batch_of(cap, 0))
+    _, time, seconds = best_training(load_model(model), load_gpu(gpu), gpus, tokens, efficiency, passes, rank_tokens)
     return time, seconds
 
 
