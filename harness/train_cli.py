@@ -50,6 +50,7 @@ def train(
     drain: Annotated[
         bool, typer.Option(help="Finish samples before new weights are taken, and keep none in flight.")
     ] = False,
+    weight_transfer: Annotated[str, typer.Option(help="shared_memory, or nccl between GPUs.")] = "shared_memory",
     evaluate: Annotated[int, typer.Option(help="Held-out prompts to answer before and after.")] = 0,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 1,
     ray_address: Annotated[str | None, typer.Option(help="Ray cluster, HOST:PORT; by default this machine.")] = None,
@@ -91,7 +92,7 @@ def train(
     scored = load_reward(reward) if reward else task_reward(task.partition(":")[0])
     folder = model or smollm2_folder()
     longest = longest_request(folder, cap=cap, kv_gib=kv_gib)
-    engine = VllmSpec(model=folder, max_batch=max_batch, max_tokens=longest, kv_gib=kv_gib)
+    engine = VllmSpec(model=folder, max_batch=max_batch, max_tokens=longest, kv_gib=kv_gib, transfer=weight_transfer)
     rig = Rig(
         engine=engine,
         profile=load_profile("smollm2-135m-cpu-core"),
@@ -119,6 +120,7 @@ def train(
                         checkpoint_every=checkpoint_every,
                         dtype=dtype,
                         seed=seed,
+                        nccl=weight_transfer == "nccl",
                     ),
                     source=source,
                     reward=scored,

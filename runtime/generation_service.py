@@ -142,9 +142,17 @@ class GenerationService:
         wait
             Whether to return only when every instance has them.
         """
-        if version <= self.version:
-            raise ValueError(f"versions must increase, got {version} after {self.version}")
-        self.version = version
+        self._count(version)
         self.pool.update(weights, version, keep=keep)
         while wait and self.pool.updating:
             self.pool.wait(1.0)
+
+    def update_by(self, send: Callable[[list[Any], int], Any], version: int) -> None:
+        """Have new weights sent to every instance by whoever has them, as `InstancePool.update_by` says. Does not wait."""
+        self._count(version)
+        self.pool.update_by(send, version)
+
+    def _count(self, version: int) -> None:
+        if version <= self.version:
+            raise ValueError(f"versions must increase, got {version} after {self.version}")
+        self.version = version

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from makespan.runtime.engine_slots import occupy
 from makespan.runtime.free_core import claim_core
@@ -148,6 +149,12 @@ class InstanceActor:
         finally:
             self._updating -= 1
         return monotonic() - began
+
+    async def transfer(self, step: str, info: dict[str, Any]) -> None:
+        """Take a step of a transfer that the trainer drives."""
+        await self._started.wait()
+        self._updating += {"start": 1, "finish": -1}.get(step, 0)
+        await self._engine.transfer(step, info)
 
     async def report(self, patience_s: float) -> Report:
         """Return what is new as soon as a sample has ended, or when `patience_s` is over."""

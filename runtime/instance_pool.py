@@ -126,6 +126,7 @@ class InstancePool:
         self._start_s = start_s
         self._hang_s = hang_s
         self._weights: tuple[Any, int] | None = None
+        self._send: tuple[Callable[[list[Any], int], Any], int] | None = None
         self._watched: dict[Any, Callable[[], None]] = {}
         self.transfer_s: list[float] = []
         self.replaced = 0
@@ -210,6 +211,17 @@ class InstancePool:
         for seat in filter(attrgetter("taken"), self._seats):
             seat.updates[seat.actor.update.remote(weights, version, keep)] = monotonic()
 
+    def update_by(self, send: Callable[[list[Any], int], Any], version: int) -> None:
+        """Have new weights sent to every instance by whoever has them: `send` takes actors and version, gives a reference.
+
+        An instance that starts later has them sent anew, to all.
+        """
+        self._send = (send, version)
+        there = [seat for seat in self._seats if seat.live]
+        reference = send([seat.actor for seat in there], version)
+        for seat in there:
+            seat.updates[reference] = monotonic()
+
     def watch(self, reference: Any, then: Callable[[], None]) -> None:
         """Call `then` from within `wait` once the reference can be fetched or has failed."""
         self._watched[reference] = then
@@ -219,7 +231,8 @@ class InstancePool:
         news: list[News] = [Left(i) for i in self._left]
         self._left = []
         timeout_s = 0.0 if news else max(0.0, min(timeout_s, self._deadline() - monotonic()))
-        pending = list(self._pending())
+        # One reference may stand for several instances.
+        pending = list(dict.fromkeys(self._pending()))
         ready, _ = ray.wait(pending, num_returns=1, timeout=timeout_s, fetch_local=False)
         if ready:
             ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
@@ -227,7 +240,7 @@ class InstancePool:
             if reference in self._watched:
                 self._watched.pop(reference)()
                 continue
-            for i, seat in enumerate(self._seats):
+            for i, seat in enumerate(list(self._seats)):
                 if reference in (seat.starting, seat.reporting) or reference in seat.updates:
                     news += self._receive(i, seat, reference)
         return news + list(self._replace_hung())
@@ -261,6 +274,8 @@ class InstancePool:
             seat.starting, seat.facts, seat.moved = None, value, monotonic()
             self._proved = True
             self._ask(seat)
+            if self._send is not None:
+                self.update_by(*self._send)
             return [Joined(i)]
         if reference in seat.updates:
             self.transfer_s.append(value)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from makespan.runtime.weights import PackedWeights
 
@@ -121,6 +121,10 @@ class TokenEngine(Protocol):
 
     async def update(self, weights: PackedWeights, version: int, *, keep: bool) -> None:
         """Take new weights; what runs is kept frozen meanwhile and goes on, or else is finished first."""
+        ...
+
+    async def transfer(self, step: str, info: dict[str, Any]) -> None:
+        """Take a step of a transfer between devices: ``join``, ``start``, ``receive``, ``finish`` or ``leave``."""
         ...
 
     def shutdown(self) -> None:

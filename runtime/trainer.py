@@ -74,6 +74,11 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(self._parameters, lr=grpo.learning_rate, weight_decay=grpo.weight_decay)
         self._begin()
 
+    @property
+    def model(self) -> Any:
+        """The module that is trained."""
+        return self._model
+
     def _begin(self) -> None:
         self._optimizer.zero_grad(set_to_none=False)
         self._waiting = MicroBatches(self.grpo.micro_batch_tokens)

@@ -9,6 +9,7 @@ from typing import Any
 
 from makespan.runtime.free_core import claim_core
 from makespan.runtime.grpo import Grpo
+from makespan.runtime.nccl_transfer import NcclSender
 from makespan.runtime.training_sample import TrainingSample
 from makespan.runtime.weights import PackedWeights, pack
 
@@ -38,6 +39,8 @@ class TrainerSpec:
         Cores to compute on; 0 takes one core for itself.
     seed
         Of torch's generators.
+    nccl
+        Whether instances get weights by NCCL, from this process, rather than through Ray's object store.
     """
 
     model: Path
@@ -48,6 +51,7 @@ class TrainerSpec:
     device: str = "cpu"
     threads: int = 0
     seed: int = 0
+    nccl: bool = False
 
     def __post_init__(self) -> None:
         if self.checkpoint_every < 1:
@@ -69,6 +73,7 @@ class TrainerActor:
     def __init__(self, spec: TrainerSpec) -> None:
         self._spec = spec
         self._busy: list[tuple[float, float]] = []
+        self._sender: NcclSender | None = None
 
     def start(self) -> int:
         """Go on from the newest checkpoint, or begin anew; returns the version of the weights."""
@@ -100,7 +105,7 @@ class TrainerActor:
         self._trainer.learn(groups)
         self._busy.append((began, monotonic()))
 
-    def finish(self) -> tuple[StepDone, PackedWeights]:
+    def finish(self) -> tuple[StepDone, PackedWeights | None]:
         """End the step; when it is due the checkpoint is whole before this returns."""
         began = monotonic()
         report = asdict(self._trainer.finish())
@@ -113,12 +118,18 @@ class TrainerActor:
             self._trainer.save(self._spec.checkpoints, notes={"reports": self._reports})
         done = StepDone(report, self._busy, monotonic())
         self._busy = []
-        return done, pack(self._trainer.weights())
+        return done, self.weights()
 
-    def finished(self, version: int) -> tuple[StepDone, PackedWeights]:
+    def finished(self, version: int) -> tuple[StepDone, PackedWeights | None]:
         """Say again what `finish` said of a step that is in the checkpoint; the weights are the present ones."""
-        return StepDone(self._reports[str(version)], [], monotonic()), pack(self._trainer.weights())
+        return StepDone(self._reports[str(version)], [], monotonic()), self.weights()
 
-    def weights(self) -> PackedWeights:
-        """Return the present weights."""
-        return pack(self._trainer.weights())
+    def weights(self) -> PackedWeights | None:
+        """Return the present weights, unless they go by NCCL."""
+        return None if self._spec.nccl else pack(self._trainer.weights())
+
+    def send(self, actors: list[Any], version: int) -> float:
+        """Send the present weights to these instances by NCCL; returns the seconds that took."""
+        if self._sender is None:
+            self._sender = NcclSender(self._trainer.model)
+        return self._sender.send(actors, version)

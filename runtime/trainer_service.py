@@ -110,6 +110,15 @@ class TrainerService:
         self._forget(step)
         return done, monotonic() - done.clock, step.weights
 
+    @property
+    def by_nccl(self) -> bool:
+        """Whether the trainer itself sends its weights."""
+        return self._spec.nccl
+
+    def send(self, actors: list[Any], version: int) -> Any:
+        """Have the trainer send its weights to instances; returns a reference to the seconds that took."""
+        return self._actor.send.remote(actors, version)
+
     def weights(self) -> Any:
         """Return a reference to the weights before the first step."""
         return self._actor.weights.remote()

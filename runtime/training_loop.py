@@ -142,7 +142,10 @@ class TrainingLoop:
         self.reports[step.version - 1] = done.report
         wasted = self.generation.wasted_tokens + service.recomputed_tokens
         now = monotonic()
-        service.update(weights, step.version, keep=self.keep, wait=False)
+        if self.trainer.by_nccl:
+            service.update_by(self.trainer.send, step.version)
+        else:
+            service.update(weights, step.version, keep=self.keep, wait=False)
         self._spans.append(_Span(step.version - 1, self._ended, now, 0.0, wasted - self._wasted))
         self._ended, self._wasted = now, wasted
 

@@ -101,7 +101,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _standing(pipeline, rig, trainer) as (service, taught):
         rollouts = Rollouts(service, source, reward, batch, _tokenizer(rig.engine.model))
-        if taught.version:
+        if taught.version and taught.by_nccl:
+            service.update_by(taught.send, taught.version)
+        elif taught.version:
             service.update(taught.weights(), taught.version)
         loop = TrainingLoop(
             pipeline, STALENESS[pipeline], rollouts, taught, range(taught.version, steps), mini_batch=mini_batch, keep=keep
@@ -129,6 +131,8 @@ def _standing(pipeline: str, rig: Rig, trainer: TrainerSpec) -> Iterator[tuple[G
     shared = pipeline == "colocated"
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     on_gpu = resources.get("GPU", 0) >= 1
+    if trainer.nccl and not on_gpu:
+        raise ValueError("--weight-transfer nccl needs GPUs in the Ray cluster, got none")
     places = int(resources["GPU"]) if on_gpu else len(cores())
     count = rig.instances or max(1, places if shared else places - 1)
     if shared:

@@ -34,6 +34,8 @@ class VllmSpec:
         Of weights and arithmetic, as vLLM names it.
     version
         Weight version of the model folder.
+    transfer
+        How new weights come: ``shared_memory``, or ``nccl`` between GPUs.
     """
 
     model: Path
@@ -42,8 +44,11 @@ class VllmSpec:
     kv_gib: float = 1.0
     dtype: str = "bfloat16"
     version: int = 0
+    transfer: str = "shared_memory"
 
     def __post_init__(self) -> None:
+        if self.transfer not in ("shared_memory", "nccl"):
+            raise ValueError(f"transfer must be shared_memory or nccl, got {self.transfer!r}")
         for name in ("max_batch", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -91,7 +96,9 @@ class VllmTokens:
             enforce_eager=on_cpu,
             block_size=32 if on_cpu else None,
             kv_cache_memory_bytes=int(spec.kv_gib * GIB) if on_cpu else None,
-            weight_transfer_config=config.WeightTransferConfig(backend=transfer.BACKEND),
+            weight_transfer_config=config.WeightTransferConfig(
+                backend="nccl" if spec.transfer == "nccl" else transfer.BACKEND
+            ),
             distributed_executor_backend=import_module("makespan.runtime.engine_worker").SameProcess,
         )
         self._steps = _StepLog()
@@ -184,6 +191,25 @@ class VllmTokens:
         except self._dead as error:
             raise EngineDied("the engine process has died") from error
         await self._engine.resume_generation()
+
+    async def transfer(self, step: str, info: dict[str, Any]) -> None:
+        """Take a step of a transfer between devices; from ``start`` to ``finish`` nothing is computed."""
+        engine, base = self._engine, self._transfer
+        match step:
+            case "join":
+                await engine.init_weight_transfer_engine(base.WeightTransferInitRequest(init_info=info))
+            case "start":
+                await engine.pause_generation(mode="keep", clear_cache=False)
+                await engine.start_weight_update()
+            case "receive":
+                await engine.update_weights(base.WeightTransferUpdateRequest(update_info=info))
+            case "finish":
+                await engine.finish_weight_update(weight_version=info["version"])
+                await engine.resume_generation()
+            case "leave":
+                await engine.shutdown_weight_transfer_engine()
+            case _:
+                raise ValueError(f"a step of a transfer must be join, start, receive, finish or leave, got {step!r}")
 
     def shutdown(self) -> None:
         """Stop the engine process."""

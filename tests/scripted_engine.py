@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import heappop, heappush
 from time import monotonic
+from typing import Any
 
 from makespan.runtime.token_engine import EngineFacts, EngineLoad, Piece, TokenRequest
 from makespan.runtime.weights import PackedWeights
@@ -97,6 +98,13 @@ class ScriptedTokens:
         self._version = version
         self._admits = True
         self._paused.set()
+
+    async def transfer(self, step: str, info: dict[str, Any]) -> None:
+        if step == "start":
+            self._paused.clear()
+        if step == "finish":
+            self._version = int(info["version"])
+            self._paused.set()
 
     def shutdown(self) -> None:
         if self._loop is not None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_engine import cannot_start, expected_output
@@ -12,6 +14,7 @@ from stage_of_actors import INSTANCE, MAX_BATCH, check_whole, prompts, scripted_
 
 from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
+from makespan.runtime.nccl_transfer import InstanceClient
 from makespan.runtime.ray_session import ray_session
 from makespan.runtime.real_cluster import RealCluster, order_preserving
 from makespan.runtime.sample import Prompt
@@ -160,6 +163,32 @@ def test_versions_are_told_token_by_token_and_samples_survive_an_update(pool: In
     assert {sample.end_version for sample in samples} >= {serving.version}
     mixed = [sample for sample in samples if len(sample.versions) > 1]
     assert bool(mixed) == keep
+
+
+def test_weights_may_be_sent_by_whoever_has_them(pool: InstancePool) -> None:
+    serving = service(pool)
+    serving.version = 30
+
+    @ray.remote(num_cpus=0)
+    def send(actors: list[Any], version: int) -> float:
+        # What vLLM's sender does, but for the sending itself.
+        client = InstanceClient(actors)
+        client.version = version
+        client.init_weight_transfer_engine({})
+        client.start_weight_update()
+        client.update_weights({})
+        client.finish_weight_update()
+        return 0.25
+
+    before = len(pool.transfer_s)
+    serving.update_by(lambda actors, version: send.remote(actors, version), 31)
+    while pool.updating:
+        pool.wait(1.0)
+    assert pool.transfer_s[before:] == [0.25, 0.25]
+    wanted = prompts(8, seed=31)
+    done = list(serving.generate(wanted, cap=CAP))
+    check_whole(done, wanted, CAP)
+    assert {sample.versions for sample in done} == {((31, 0),)}
 
 
 def test_versions_must_increase(pool: InstancePool) -> None:
