@@ -58,7 +58,6 @@ class RealBench:
     profile: Profile
     max_batch: int
     seed: int
-    _numbered: int = 0
 
     def race(self, name: str, policy: Policy, information: str, engine: str, repetition: int) -> Record:
         """Run a policy on the real instances and in simulation, check the laws and return the record."""
@@ -70,9 +69,7 @@ class RealBench:
             workload.requests,
             self.prompts,
             sampling=Sampling(forced=forced),
-            first_number=self._numbered,
         )
-        self._numbered += len(workload)
         source = make_information(information, workload, self.seed)
         dispatcher = Dispatcher(workload.requests, real, policy, source)
         began = perf_counter()

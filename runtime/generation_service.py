@@ -59,7 +59,6 @@ class GenerationService:
     decide_s: float = 0.0
     recomputed_tokens: int = 0
     stays: list[list[tuple[float, float]]] = field(default_factory=list)
-    _numbered: int = field(default=0)
 
     def __post_init__(self) -> None:
         self.stays = [[] for _ in range(len(self.pool))]
@@ -110,9 +109,7 @@ class GenerationService:
             requests,
             every,
             sampling=Sampling(temperature=temperature, seeds=seeds, forced=forced),
-            first_number=self._numbered,
         )
-        self._numbered += len(every)
         dispatcher = Dispatcher(requests, engine, self.policy, self.information(requests))
         left = np.ones(len(every), dtype=np.bool_)
         try:

@@ -130,6 +130,7 @@ class InstancePool:
         self._watched: dict[Any, Callable[[], None]] = {}
         self.transfer_s: list[float] = []
         self.replaced = 0
+        self._numbered = 0
         self._proved = False
         self._left: list[int] = []
         self._seats = [_Seat() for _ in range(count + room)]
@@ -193,6 +194,11 @@ class InstancePool:
         seat.leaving = True
         self._left.append(instance)
         self._stop_if_empty(instance)
+
+    def reserve(self, count: int) -> int:
+        """Return the first of so many numbers that no sample of this pool has had or will have."""
+        first, self._numbered = self._numbered, self._numbered + count
+        return first
 
     def submit(self, instance: int, requests: list[TokenRequest]) -> None:
         """Begin samples on an instance."""

@@ -79,8 +79,6 @@ class RealCluster:
         Of each request; those that are refused, here or by the engine, end as failed.
     sampling
         How samples are drawn.
-    first_number
-        Number of the first request within the pool's life, so that what comes late from an earlier stage is told apart.
     """
 
     def __init__(
@@ -91,7 +89,6 @@ class RealCluster:
         prompts: Sequence[Prompt],
         *,
         sampling: Sampling | None = None,
-        first_number: int = 0,
     ) -> None:
         if len(pool) != len(cluster):
             raise ValueError(f"a cluster must describe the {len(pool)} instances of the pool, got {len(cluster)}")
@@ -104,7 +101,8 @@ class RealCluster:
         self._requests = requests
         self._prompts = prompts
         self._sampling = sampling or Sampling()
-        self._first = first_number
+        # What comes late from an earlier stage has other numbers.
+        self._first = pool.reserve(count)
         self._zero = monotonic()
         self._drafts = [_Draft.of(prompt) for prompt in prompts]
         self.generated = np.array([len(draft.tokens) for draft in self._drafts], dtype=np.int64)

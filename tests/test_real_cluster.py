@@ -73,7 +73,7 @@ def test_what_should_start_first_does(pool: InstancePool) -> None:
     caps = np.array([5, 40, 10, 30, 20, 25, 15, 35])
     requests = Requests.of(np.full(8, 2), caps)
     cluster = Cluster.uniform(INSTANCE, 2)
-    engine = RealCluster(pool, cluster, requests, prompts(8), first_number=10_000)
+    engine = RealCluster(pool, cluster, requests, prompts(8))
     everything = np.arange(8)
     engine.start(everything, np.zeros(8, dtype=np.int64), -caps.astype(float))
     while engine.running.sum() + engine.queued.sum():
@@ -131,7 +131,7 @@ def test_a_poison_prompt_fails_with_its_reason_and_harms_no_other(pool: Instance
 
 def test_recalled_requests_come_back_once(pool: InstancePool) -> None:
     requests = Requests.of(np.full(12, 2), np.full(12, CAP))
-    engine = RealCluster(pool, Cluster.uniform(INSTANCE, 2), requests, prompts(12), first_number=20_000)
+    engine = RealCluster(pool, Cluster.uniform(INSTANCE, 2), requests, prompts(12))
     engine.start(np.arange(12), np.zeros(12, dtype=np.int64), np.zeros(12))
     engine.recall(np.arange(6, 12))
     ended: list[int] = []
@@ -231,7 +231,7 @@ def test_a_policy_that_moves_nowhere_is_refused(pool: InstancePool) -> None:
             return Moves(rows, np.full(len(rows), 9))
 
     requests = Requests.of(np.full(4, 2), np.full(4, CAP))
-    engine = RealCluster(pool, Cluster.uniform(INSTANCE, 2), requests, prompts(4), first_number=30_000)
+    engine = RealCluster(pool, Cluster.uniform(INSTANCE, 2), requests, prompts(4))
     with pytest.raises(RuntimeError, match="must name an instance 0 to 1"):
         Dispatcher(requests, engine, Policy(rebalance=Away()), sources.none(requests)).run()
     engine.abort(np.arange(4))
