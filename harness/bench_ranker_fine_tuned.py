@@ -68,7 +68,7 @@ def bench_alpaca_fine_tuned(data: Path) -> None:
 def bench_against_baselines(where: str, who: str, kind: str, data: Path) -> None:
     """Rank held-out prompts, and held-out tasks, on one fold of five that is the same for every design."""
     if where == "tts_knowledge":
-        groups = read(data, "tts_knowledge/lengths.jsonl.gz#model=gpt-5-mini,level=high,task_field=dataset")
+        groups = read(data, "tts_knowledge/lengths.jsonl.gz#model=gpt-5-mini,level=high_effort,task_field=dataset")
     else:
         groups = read(
             data, "reasoning_gym_eval/lengths.jsonl.gz#model=meta-llama_llama-3.3-70b-instruct,split=zero-shot/easy"

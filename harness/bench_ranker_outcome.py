@@ -80,7 +80,7 @@ def policy_versions(data: Path) -> tuple[PromptGroups, PromptGroups]:
 def knowledge(data: Path) -> tuple[PromptGroups, PromptGroups]:
     """Half of the questions put to a reasoning model, one sample each; a lower effort is the earlier epoch."""
     path = "tts_knowledge/lengths.jsonl.gz#model=gpt-5-mini,level"
-    groups, lower = read(data, f"{path}=high"), read(data, f"{path}=medium")
+    groups, lower = read(data, f"{path}=high_effort"), read(data, f"{path}=medium_effort")
     earlier = dict(zip(lower.prompt, lower.mean_tokens.tolist(), strict=True))
     previous = np.array([earlier.get(text, np.nan) for text in groups.prompt])
     return half(replace(groups, previous_tokens=previous))
