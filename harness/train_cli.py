@@ -45,6 +45,7 @@ def train(
     policy: Annotated[str, typer.Option(help="Name of a policy.")] = "least_in_flight",
     information: Annotated[str, typer.Option(help=f"One of {', '.join(INFORMATION)}.")] = "none",
     instances: Annotated[int | None, typer.Option(help="Engines; by default one for each core or GPU left.")] = None,
+    elastic: Annotated[int, typer.Option(help="Most instances, which join and leave between steps; 0 for never.")] = 0,
     max_batch: Annotated[int, typer.Option(help="Most samples that an instance runs at once.")] = 16,
     kv_gib: Annotated[float, typer.Option(help="KV cache of an instance on the CPU, in GiB.")] = 0.5,
     drain: Annotated[
@@ -80,6 +81,7 @@ def train(
     from makespan.runtime.training_run import Evaluation, Rig
     from makespan.runtime.training_run import train as run
     from makespan.runtime.vllm_tokens import VllmSpec
+    from makespan.schedulers.elastic import ElasticRule
 
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -99,6 +101,7 @@ def train(
         policy=registry.load_policy(policy),
         information=INFORMATION[information],
         instances=instances,
+        elastic=ElasticRule(most=elastic) if elastic else None,
     )
     grpo = Grpo(
         learning_rate=learning_rate, kl_coefficient=kl, micro_batch_tokens=micro_batch_tokens, temperature=temperature

@@ -17,7 +17,7 @@ from makespan.runtime.token_engine import EngineDied, EngineFacts, TokenEngine, 
 HEARTBEAT_S = 0.5
 """Seconds after which an instance reports even if nothing has ended."""
 ATTEMPTS = 3
-"""Starts of one instance in a row that may fail, and its deaths without a sample in between, before the pool gives up."""
+"""Deaths for each instance, without a sample from any of them in between, after which the pool gives up."""
 
 
 class InstanceFailed(CannotRun):
@@ -66,7 +66,6 @@ class _Seat:
     reporting: Any = None
     updates: dict[Any, float] = field(default_factory=dict)
     facts: EngineFacts | None = None
-    attempts: int = 0
     steps: int = -1
     moved: float = inf
     numbers: set[int] = field(default_factory=set)
@@ -130,6 +129,7 @@ class InstancePool:
         self._watched: dict[Any, Callable[[], None]] = {}
         self.transfer_s: list[float] = []
         self.replaced = 0
+        self._deaths = 0
         self._numbered = 0
         self._proved = False
         self._left: list[int] = []
@@ -144,6 +144,16 @@ class InstancePool:
     def live(self) -> list[bool]:
         """Which instances take requests."""
         return [seat.live for seat in self._seats]
+
+    @property
+    def free(self) -> list[int]:
+        """Places in which an instance may join."""
+        return [i for i, seat in enumerate(self._seats) if not seat.taken]
+
+    @property
+    def changing(self) -> bool:
+        """Whether some instance is starting or leaving."""
+        return any(seat.taken and not seat.live for seat in self._seats)
 
     @property
     def facts(self) -> list[EngineFacts | None]:
@@ -291,7 +301,7 @@ class InstancePool:
         self._ask(seat)
         idle = not value.load.running + value.load.waiting and not value.progress
         if value.outcomes:
-            seat.attempts = 0
+            self._deaths = 0
             seat.numbers -= {outcome.number for outcome in value.outcomes}
             self._stop_if_empty(i)
         if value.outcomes or idle or value.updating or value.load.steps != seat.steps:
@@ -304,15 +314,15 @@ class InstancePool:
     def _lose(self, i: int, reason: str) -> list[News]:
         seat = self._seats[i]
         ray.kill(seat.actor)
-        attempts = seat.attempts + 1
-        if attempts > ATTEMPTS:
-            raise InstanceFailed(f"instance {i} must not be lost {attempts} times without a sample in between: {reason}")
+        self._deaths += 1
+        if self._deaths > ATTEMPTS * len(self):
+            raise InstanceFailed(f"instances must not be lost {self._deaths} times without a sample in between: {reason}")
         was_there = seat.facts is not None
         if seat.leaving:
             self._seats[i] = _Seat()
         else:
             self.replaced += 1
-            self._seats[i] = _Seat(attempts=attempts)
+            self._seats[i] = _Seat()
             self._start(i)
         return [Lost(i, reason)] if was_there else []
 

@@ -27,8 +27,6 @@ def ray_session(address: str | None = None, *, cores: int | None = None) -> Iter
     if address is None:
         # Ray's workers are nice to what else runs on a machine; engines and trainers are what this one is for.
         os.environ.setdefault("RAY_worker_niceness", "0")
-        # What a killed actor has started must not outlive it.
-        os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
         ray.init(
             num_cpus=cores,
             include_dashboard=False,

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from makespan.runtime.elastic_pool import GenerationTime, adjust
 from makespan.runtime.engine_slots import cores
 from makespan.runtime.generation_service import GenerationService
 from makespan.runtime.instance_pool import InstancePool
@@ -22,6 +23,7 @@ from makespan.runtime.trainer_actor import TrainerSpec
 from makespan.runtime.trainer_service import TrainerService
 from makespan.runtime.training_loop import TrainingLoop
 from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
+from makespan.schedulers.elastic import ElasticRule
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.policy import Policy
@@ -53,6 +55,8 @@ class Rig:
         How many; None for every core or device that the pipeline leaves them.
     hang_s
         Seconds without a step after which an instance with work is replaced.
+    elastic
+        When instances are to join or leave between iterations, up to its `most`; None for never.
     """
 
     engine: VllmSpec
@@ -61,6 +65,7 @@ class Rig:
     information: Callable[[Requests], Information]
     instances: int | None = None
     hang_s: float = 60.0
+    elastic: ElasticRule | None = None
 
 
 def train(
@@ -112,8 +117,12 @@ def train(
         loop.begin()
         for iteration in PIPELINES[pipeline](loop):
             step = iteration.iteration
-            told = {"training": loop.reports.pop(step), "samples_trained": sorted(loop.lengths.pop(step))}
+            lengths = sorted(loop.lengths.pop(step))
+            told = {"training": loop.reports.pop(step), "samples_trained": lengths}
             _append(out / "steps.jsonl", iteration.as_json() | told)
+            if rig.elastic is not None:
+                expected = GenerationTime(service.cluster.instances[0], rig.policy, lengths)
+                adjust(service.pool, rig.elastic, iteration, expected)
             if progress is not None:
                 progress(iteration.iteration + 1, steps)
         _evaluate(out, rollouts, evaluation)
@@ -140,12 +149,13 @@ def _standing(pipeline: str, rig: Rig, trainer: TrainerSpec) -> Iterator[tuple[G
         taught = TrainerService(replace(trainer, threads=len(cores())), cores=0)
     else:
         taught = TrainerService(trainer, gpus=int(on_gpu))
-    pool = InstancePool(partial(VllmTokens, rig.engine), count, on_gpu=on_gpu, hang_s=rig.hang_s)
+    room = max(0, min(rig.elastic.most, places) - count) if rig.elastic is not None else 0
+    pool = InstancePool(partial(VllmTokens, rig.engine), count, room=room, on_gpu=on_gpu, hang_s=rig.hang_s)
     try:
         pool.wait_until_live()
         [capacity, *_] = [facts.kv_capacity_tokens for facts in pool.facts if facts is not None]
         instance = rig.profile.instance(rig.engine.max_batch, max(BLOCK_TOKENS, capacity))
-        cluster = Cluster.uniform(instance, count)
+        cluster = Cluster.uniform(instance, count + room)
         yield GenerationService(pool, cluster, rig.policy, rig.information), taught
     finally:
         pool.shutdown()
