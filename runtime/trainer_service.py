@@ -60,8 +60,7 @@ class TrainerService:
     @property
     def process(self) -> int:
         """The process of the trainer on its machine, to look at or to kill."""
-        pid: int = ray.get(self._actor.pid.remote())
-        return pid
+        return self._pid
 
     def learn(self, groups: Groups) -> None:
         """Have groups learned. Does not wait."""
@@ -132,6 +131,8 @@ class TrainerService:
         self._actor = actor.options(**self._resources).remote(self._spec)
         try:
             version: int = ray.get(self._actor.start.remote())
+            # Asked later it would wait for what is being computed.
+            self._pid: int = ray.get(self._actor.pid.remote())
         except RayTaskError as error:
             raise error.cause from None
         return version

@@ -80,14 +80,15 @@ def undisturbed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return trained(model, tmp_path_factory.mktemp("undisturbed"), set())
 
 
-@pytest.mark.parametrize("trial", range(10))
+@pytest.mark.parametrize("trial", range(6))
 def test_a_killed_trainer_loses_no_sample_and_trains_none_twice(
     model: Path, tmp_path: Path, undisturbed: tuple[bytes, list[float], int], trial: int
 ) -> None:
     rng = np.random.default_rng(trial)
     kills = {(int(rng.integers(STEPS)), int(rng.integers(GROUPS + 1)))}
     weights, losses, replaced = trained(model, tmp_path, kills, every=1 + trial % 2)
-    assert replaced == 1
+    # What is killed after its last answer need not be replaced.
+    assert replaced == 1 or kills == {(STEPS - 1, GROUPS)}
     assert losses == undisturbed[1]
     assert weights == undisturbed[0]
 
@@ -96,13 +97,15 @@ def test_a_run_goes_on_from_its_checkpoint_in_another_process(
     model: Path, tmp_path: Path, undisturbed: tuple[bytes, list[float], int]
 ) -> None:
     first = TrainerService(spec(model, tmp_path))
-    first.learn(groups(0))
+    for group in groups(0):
+        first.learn([group])
     first.result(first.finish())
     first.shutdown()
     second = TrainerService(spec(model, tmp_path))
     assert second.version == 1
     for step in range(1, STEPS):
-        second.learn(groups(step))
+        for group in groups(step):
+            second.learn([group])
         _, _, weights = second.result(second.finish())
     assert ray.get(weights).buffer.tobytes() == undisturbed[0]
     second.shutdown()
