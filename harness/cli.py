@@ -306,6 +306,8 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a benchmark's results.")], as_json: AsJson = False
 ) -> None:
     """Write the pages of a folder of results again, and print its tables."""
+    from makespan.harness.agreement import agreements
+    from makespan.harness.agreement import for_terminal as table_of_agreement
     from makespan.harness.headlines import regime
     from makespan.harness.races import sections
     from makespan.harness.report import write_report
@@ -321,6 +323,9 @@ def report(
         for race in section.races:
             print(f"{section.title}: {regime(race)}")
         wide_console().print(for_terminal(section))
+    for agreement in agreements(records):
+        wide_console().print(table_of_agreement(agreement))
+        print(agreement)
     print(f"report: {page}")
 
 
