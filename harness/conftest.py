@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,14 +116,20 @@ def rig(real_options: RealOptions) -> Iterator["RealBench"]:
     from makespan.harness.real_bench import real_bench
 
     chosen = real_options
-    with real_bench(
-        chosen.load(),
-        instances=chosen.instances,
-        max_batch=chosen.max_batch,
-        seed=chosen.seed,
-        model=chosen.model,
-        ray_address=chosen.ray_address,
-    ) as bench:
+    with ExitStack() as until_the_end:
+        try:
+            bench = until_the_end.enter_context(
+                real_bench(
+                    chosen.load(),
+                    instances=chosen.instances,
+                    max_batch=chosen.max_batch,
+                    seed=chosen.seed,
+                    model=chosen.model,
+                    ray_address=chosen.ray_address,
+                )
+            )
+        except USER_ERRORS as error:
+            pytest.exit(f"error: {one_line(error)}", returncode=EXIT_CODE)
         yield bench
 
 

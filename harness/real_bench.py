@@ -32,6 +32,8 @@ from makespan.schedulers.policy import Policy
 
 MARGIN = 64
 """Tokens beyond the longest prompt and output that an instance must hold."""
+SHORTEST = 384
+"""Tokens of a request that measuring step times takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +104,7 @@ def real_bench(
     prompts = _tokenised(folder, workload)
     counted = np.array([len(prompt.tokens) for prompt in prompts], dtype=np.int64)
     workload = workload.with_lengths(counted, workload.output_tokens)
-    longest = int((counted + workload.requests.max_new_tokens).max()) + MARGIN
+    longest = max(int((counted + workload.requests.max_new_tokens).max()) + MARGIN, SHORTEST)
     spec = VllmSpec(model=folder, max_batch=max_batch, max_tokens=longest, kv_gib=kv_gib)
     name = folder.name if model else SMOLLM2
     with ray_session(ray_address, cores=instances):

@@ -11,6 +11,7 @@ from typing import Any
 from makespan.runtime.engine_slots import occupy
 from makespan.runtime.free_core import claim_core
 from makespan.runtime.token_engine import (
+    ABORTED,
     FAILED,
     EngineDied,
     EngineFacts,
@@ -95,6 +96,7 @@ class InstanceActor:
         self._running: dict[int, Outcome] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
+        self._cut: set[int] = set()
         self._progress: dict[int, int] = {}
         self._news = asyncio.Event()
         self._started = asyncio.Event()
@@ -126,6 +128,11 @@ class InstanceActor:
         """Begin samples."""
         await self._started.wait()
         for request in requests:
+            if request.number in self._cut:
+                self._cut.discard(request.number)
+                self._ended.append(Outcome(request.number, ended=ABORTED))
+                self._news.set()
+                continue
             self._running[request.number] = Outcome(request.number)
             task = asyncio.create_task(self._generate(request))
             # The loop itself keeps only weak references to tasks.
@@ -137,6 +144,8 @@ class InstanceActor:
         await self._started.wait()
         # Samples submitted just before this must reach the engine first.
         await asyncio.sleep(0)
+        # Ray may deliver this before the order to begin; one that has ended never comes again.
+        self._cut |= {number for number in numbers if number not in self._running}
         await self._engine.abort([number for number in numbers if number in self._running])
 
     async def update(self, weights: PackedWeights, version: int, keep: bool) -> float:

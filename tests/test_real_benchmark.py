@@ -1,5 +1,6 @@
 """`pytest harness/ --benchmark --engine vllm` as a user starts it, on a tiny model; and how it refuses."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,10 @@ def race(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.engine
 def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "tiny")
-    sizes = ["--requests", "12", "--cap", "24", "--repetitions", "2", "--instances", "2", "--workload", "lognormal_0.5"]
+    lengths = tmp_path / "lengths.jsonl"
+    rows = [{"prompt": f"{k} + {k} =", "output_tokens": [3 + 2 * k, 30 - k]} for k in range(6)]
+    lengths.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sizes = ["--requests", "12", "--cap", "24", "--repetitions", "2", "--instances", "2", "--workload", f"mine={lengths}"]
     out = tmp_path / "out"
     done = race(out, "--model", str(model), *sizes, "--policy", "fifo", "--policy", "work_stealing", "--policy", "lpt")
     assert done.returncode == 0, done.stdout
