@@ -101,6 +101,7 @@ class InstanceActor:
         self._news = asyncio.Event()
         self._started = asyncio.Event()
         self._updating = 0
+        self._one_update = asyncio.Lock()
         self._died: EngineDied | None = None
 
     async def start(self) -> EngineFacts:
@@ -151,12 +152,14 @@ class InstanceActor:
     async def update(self, weights: PackedWeights, version: int, keep: bool) -> float:
         """Take new weights; returns the seconds during which the engine stood still or drained."""
         await self._started.wait()
-        began = monotonic()
-        self._updating += 1
-        try:
-            await self._engine.update(weights, version, keep=keep)
-        finally:
-            self._updating -= 1
+        # An instance that has just started may be sent the next weights while it takes the last.
+        async with self._one_update:
+            began = monotonic()
+            self._updating += 1
+            try:
+                await self._engine.update(weights, version, keep=keep)
+            finally:
+                self._updating -= 1
         return monotonic() - began
 
     async def transfer(self, step: str, info: dict[str, Any]) -> None:

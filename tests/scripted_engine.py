@@ -90,6 +90,8 @@ class ScriptedTokens:
         self._waiting = sorted(one for one in self._waiting if one.request.number not in numbers)
 
     async def update(self, weights: PackedWeights, version: int, *, keep: bool) -> None:
+        # As vLLM has it: one update must end before another begins.
+        assert self._admits
         self._admits = False
         while self._running and not keep:
             await asyncio.sleep(self._step_s)

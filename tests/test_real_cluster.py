@@ -275,3 +275,13 @@ def test_places_are_joined_and_left_by_the_rules(pool: InstancePool) -> None:
             growing.join(0)
         with pytest.raises(ValueError, match="must be live to leave, got 1, which is not"):
             growing.leave(1)
+
+
+def test_weights_that_follow_each_other_closely_are_taken_one_after_the_other(pool: InstancePool) -> None:
+    serving = service(pool)
+    serving.version = 60
+    for version in (61, 62, 63):
+        serving.update(None, version, wait=False)
+    while pool.updating:
+        pool.wait(1.0)
+    assert {sample.versions for sample in service(pool).generate(prompts(4), cap=CAP)} == {((63, 0),)}
