@@ -1,21 +1,11 @@
 """Worked solutions of `chain_sum` for a small model to imitate: one running total after another, then the answer."""
 
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 
-def solve_chain_sum(entry: Mapping[str, Any], *, slip: float = 0.0, random: Random | None = None) -> str:
-    """Work out an entry of the data set from left to right, perhaps with slips.
-
-    Parameters
-    ----------
-    entry
-        Of the data set.
-    slip
-        Probability that a running total is off by one; what follows goes on from the wrong one.
-    random
-        Draws the slips; needed where there are any.
+def solve_chain_sum(entry: Mapping[str, Any]) -> str:
+    """Work out an entry of the data set from left to right.
 
     Returns
     -------
@@ -26,7 +16,5 @@ def solve_chain_sum(entry: Mapping[str, Any], *, slip: float = 0.0, random: Rand
     total, written = int(terms[0]), terms[0]
     for sign, term in zip(terms[1::2], terms[2::2], strict=True):
         total += int(term) if sign == "+" else -int(term)
-        if random is not None and random.random() < slip:
-            total += random.choice((-1, 1))
         written += f" {sign} {term} = {total}"
     return f"{written}<answer>{total}</answer>"
