@@ -21,8 +21,9 @@ from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.instance_pool import InstancePool
 from makespan.runtime.profiles import Profile
 from makespan.runtime.ray_session import has_gpu, ray_session
-from makespan.runtime.real_cluster import RealCluster, Sampling
+from makespan.runtime.real_cluster import RealCluster
 from makespan.runtime.sample import Prompt
+from makespan.runtime.sampling import Sampling
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
 from makespan.runtime.stage import Run
 from makespan.runtime.step_samples import Grid, powers_of_two

@@ -13,9 +13,10 @@ import numpy as np
 from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.engine import Timeline
 from makespan.runtime.instance_pool import InstancePool
-from makespan.runtime.real_cluster import RealCluster, Sampling
+from makespan.runtime.real_cluster import RealCluster
 from makespan.runtime.recording_spec import sample_seed
 from makespan.runtime.sample import Prompt, Sample
+from makespan.runtime.sampling import Sampling
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.policy import Policy

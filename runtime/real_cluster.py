@@ -2,66 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from math import inf, nan
 from time import monotonic
-from typing import Self
 
 import numpy as np
 
-from makespan.runtime.busy_time import busy_seconds, most_at_once
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.instance_actor import Outcome, Report
 from makespan.runtime.instance_pool import InstancePool, Joined, Left, Lost, Reported
 from makespan.runtime.sample import Prompt, Sample
+from makespan.runtime.sampling import Sampling
+from makespan.runtime.stage_ledger import StageLedger
 from makespan.runtime.token_engine import ABORTED as CUT
 from makespan.runtime.token_engine import FAILED, TokenRequest
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, NOWHERE, OUTSIDE, QUEUED, RUNNING
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How samples are drawn.
-
-    Parameters
-    ----------
-    temperature
-        Of the sampling.
-    seeds
-        One for each request, or None for the engine's own.
-    forced
-        Exact output lengths to replay, or None to let the model end. Shape (n,).
-    """
-
-    temperature: float = 1.0
-    seeds: Sequence[int] | None = None
-    forced: IntArray | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < inf:
-            raise ValueError(f"the temperature must not be negative, got {self.temperature}")
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What has been generated of one request, on all instances it was on."""
-
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    versions: list[tuple[int, int]] = field(default_factory=list)
-    ended: str = ""
-    reason: str = ""
-
-    @classmethod
-    def of(cls, prompt: Prompt) -> Self:
-        """Return what an earlier stage has generated of it."""
-        if prompt.begun is None:
-            return cls()
-        begun = prompt.begun
-        return cls(begun.tokens.tolist(), begun.logprobs.tolist(), list(begun.versions))
 
 
 class RealCluster:
@@ -94,7 +50,7 @@ class RealCluster:
             raise ValueError(f"a cluster must describe the {len(pool)} instances of the pool, got {len(cluster)}")
         if len(prompts) != len(requests):
             raise ValueError(f"there must be a prompt for each of {len(requests)} requests, got {len(prompts)}")
-        count, instances = len(requests), len(cluster)
+        count = len(requests)
         self.cluster = cluster
         self.state = np.full(count, OUTSIDE, dtype=np.int64)
         self._pool = pool
@@ -104,8 +60,7 @@ class RealCluster:
         # What comes late from an earlier stage has other numbers.
         self._first = pool.reserve(count)
         self._zero = monotonic()
-        self._drafts = [_Draft.of(prompt) for prompt in prompts]
-        self.generated = np.array([len(draft.tokens) for draft in self._drafts], dtype=np.int64)
+        self._ledger = StageLedger(prompts, pool.steps)
         self._instance = np.full(count, NOWHERE, dtype=np.int64)
         # What is on its way counts where it goes, as for the dispatcher.
         self._bound_for = np.full(count, NOWHERE, dtype=np.int64)
@@ -117,13 +72,6 @@ class RealCluster:
         self._going: dict[int, int] = {}
         self._given_up: set[int] = set()
         self._dropped: list[int] = []
-        self._times = {name: np.full(count, nan) for name in ("admitted", "first_token", "ended")}
-        self._preemptions = np.zeros(count, dtype=np.int64)
-        self._recomputed = np.zeros(count, dtype=np.int64)
-        self._stays: list[list[tuple[float, float, float]]] = [[] for _ in range(instances)]
-        self._steps_before = np.array(pool.steps, dtype=np.int64)
-        self._steps = np.zeros(instances, dtype=np.int64)
-        self._peak_blocks = np.zeros(instances, dtype=np.int64)
 
     @property
     def now(self) -> float:
@@ -134,6 +82,11 @@ class RealCluster:
     def live(self) -> BoolArray:
         """Which instances take requests."""
         return np.array(self._pool.live)
+
+    @property
+    def generated(self) -> IntArray:
+        """Tokens each request has generated, as of the last report."""
+        return self._ledger.generated
 
     @property
     def running(self) -> IntArray:
@@ -193,56 +146,23 @@ class RealCluster:
                     case Left(i):
                         self._empty(i)
                     case Joined(i):
-                        self._steps_before[i] = 0
+                        self._ledger.joined(i)
                         self._shift_s[i] = self._pool.clock_shift(i) - self._zero
         rows = np.array(ended, dtype=np.int64)
         return Ended(rows, self.state[rows] == FINISHED, self.generated[rows], np.array(returned, dtype=np.int64))
 
     def sample(self, row: int) -> Sample:
         """Return a request that has ended."""
-        draft = self._drafts[row]
-        return Sample(
-            row=row,
-            group=int(self._requests.group[row]),
-            prompt=np.array(self._prompts[row].tokens, dtype=np.int64),
-            tokens=np.array(draft.tokens, dtype=np.int64),
-            logprobs=np.array(draft.logprobs),
-            ended=draft.ended,
-            reason=draft.reason,
-            versions=tuple(draft.versions),
-            instance=int(self._instance[row]),
-            admitted=float(self._times["admitted"][row]),
-            first_token=float(self._times["first_token"][row]),
-            finished_at=float(self._times["ended"][row]),
-            preemptions=int(self._preemptions[row]),
-        )
+        return self._ledger.sample(row, int(self._requests.group[row]), int(self._instance[row]))
 
     @property
     def stays(self) -> list[list[tuple[float, float]]]:
         """When each instance worked on each sample, in seconds of this process's monotonic clock."""
-        return [[(a + self._zero, c + self._zero) for a, _, c in stays] for stays in self._stays]
+        return self._ledger.stays(self._zero)
 
     def timeline(self) -> Timeline:
         """Return what has happened. A second in which some request of an instance is in its prefill counts as prefill."""
-        prefill = np.array([busy_seconds([(a, b) for a, b, _ in stays]) for stays in self._stays])
-        busy = np.array([busy_seconds([(a, c) for a, _, c in stays]) for stays in self._stays])
-        return Timeline(
-            instance=self._instance.copy(),
-            admitted=self._times["admitted"].copy(),
-            first_token=self._times["first_token"].copy(),
-            ended=self._times["ended"].copy(),
-            finished=self.state == FINISHED,
-            generated=self.generated.copy(),
-            preemptions=self._preemptions.copy(),
-            recomputed=self._recomputed.copy(),
-            prefill_s=prefill,
-            decode_s=busy - prefill,
-            recompute_s=np.zeros(len(self.cluster)),
-            batch_s=np.array([sum(c - a for a, _, c in stays) for stays in self._stays], dtype=np.float64),
-            steps=self._steps.copy(),
-            peak_batch=np.array([most_at_once([(a, c) for a, _, c in stays]) for stays in self._stays], dtype=np.int64),
-            peak_blocks=self._peak_blocks.copy(),
-        )
+        return self._ledger.timeline(self._instance, self.state == FINISHED)
 
     def _count(self, chosen: BoolArray) -> IntArray:
         return np.bincount(self._bound_for[chosen], minlength=len(self.cluster)).astype(np.int64)
@@ -275,18 +195,13 @@ class RealCluster:
             self.state[waiting[first]] = RUNNING
 
     def _order(self, row: int) -> TokenRequest:
-        sampling, made = self._sampling, self._drafts[row].tokens
-        forced = sampling.forced is not None
-        total = int(sampling.forced[row] if sampling.forced is not None else self._requests.max_new_tokens[row])
-        return TokenRequest(
-            number=self._first + row,
-            prompt=(*self._prompts[row].tokens, *made),
-            max_tokens=total - len(made),
-            priority=order_preserving(float(self._keys[row])),
-            temperature=sampling.temperature,
-            # What goes on elsewhere must not draw again the numbers that its beginning drew.
-            seed=(sampling.seeds[row] + 7919 * len(made)) % 2**63 if sampling.seeds is not None else None,
-            forced=forced,
+        return self._sampling.order(
+            row,
+            self._first + row,
+            self._prompts[row].tokens,
+            self._ledger.tokens(row),
+            int(self._requests.max_new_tokens[row]),
+            float(self._keys[row]),
         )
 
     def _cut(self, rows: IntArray) -> None:
@@ -298,59 +213,33 @@ class RealCluster:
         ended, self._dropped = self._dropped, []
         for row in ended:
             refused = self._prompts[row].refused
-            self._drafts[row].reason = refused
-            self._end(row, FAILED if refused else CUT)
+            self._end(row, FAILED if refused else CUT, refused)
         return ended
 
-    def _end(self, row: int, how: str) -> None:
-        self._drafts[row].ended = how
+    def _end(self, row: int, how: str, reason: str = "") -> None:
         self.state[row] = ABORTED if how in (CUT, FAILED) else FINISHED
-        if np.isnan(self._times["ended"][row]) or how in (CUT, FAILED):
-            self._times["ended"][row] = self.now
+        self._ledger.end(row, how, self.now, reason)
 
     def _note(self, i: int, report: Report, ended: list[int], returned: list[int]) -> None:
-        self._note_load(i, report)
+        self._ledger.loaded(i, report.load.steps, round(report.load.kv_share * int(self.cluster.kv_blocks[i])))
         for number, made in report.progress.items():
             row = number - self._first
             if 0 <= row < len(self.state) and self.state[row] in (QUEUED, RUNNING) and self._instance[row] == i:
                 self.state[row] = RUNNING
-                self.generated[row] = len(self._drafts[row].tokens) + made
+                self._ledger.tell(row, made)
         for outcome in report.outcomes:
             row = outcome.number - self._first
             if 0 <= row < len(self.state):
                 self._take(i, row, outcome, ended, returned)
 
-    def _note_load(self, i: int, report: Report) -> None:
-        self._steps[i] = report.load.steps - self._steps_before[i]
-        blocks = round(report.load.kv_share * int(self.cluster.kv_blocks[i]))
-        self._peak_blocks[i] = max(self._peak_blocks[i], blocks)
-
     def _take(self, i: int, row: int, outcome: Outcome, ended: list[int], returned: list[int]) -> None:
-        draft = self._drafts[row]
-        shift = len(draft.tokens)
-        draft.tokens += outcome.tokens
-        draft.logprobs += outcome.logprobs
-        for version, start in outcome.versions if outcome.tokens else ():
-            if not draft.versions or draft.versions[-1][0] != version:
-                draft.versions.append((version, start + shift))
-        self.generated[row] = len(draft.tokens)
-        self._preemptions[row] += outcome.preemptions
-        if outcome.tokens:
-            shift_s = self._shift_s[i]
-            stay = (outcome.scheduled + shift_s, outcome.first + shift_s, outcome.last + shift_s)
-            self._stays[i].append(stay)
-            for name, moment in zip(("admitted", "first_token", "ended"), stay, strict=True):
-                if name == "ended" or np.isnan(self._times[name][row]):
-                    self._times[name][row] = moment
+        self._ledger.add(row, i, outcome, self._shift_s[i])
         target = self._going.pop(row, NOWHERE)
-        if outcome.ended == FAILED:
-            draft.reason = outcome.reason
         if outcome.ended != CUT or row in self._given_up:
-            self._end(row, outcome.ended)
+            self._end(row, outcome.ended, outcome.reason)
             ended.append(row)
         elif target != NOWHERE and self._pool.live[target]:
-            self._preemptions[row] += 1
-            self._recomputed[row] += len(self._prompts[row].tokens) + len(draft.tokens)
+            self._ledger.move(row)
             self._submit([row], [target])
         else:
             self._give_back(row, returned)
@@ -358,9 +247,7 @@ class RealCluster:
     def _lose(self, i: int, ended: list[int], returned: list[int]) -> None:
         for row in np.flatnonzero((self._instance == i) & np.isin(self.state, (QUEUED, RUNNING))).tolist():
             self._going.pop(row, None)
-            kept = len(self._drafts[row].tokens)
-            self._recomputed[row] += int(self.generated[row]) - kept
-            self.generated[row] = kept
+            self._ledger.lose(row)
             if row in self._given_up:
                 self._end(row, CUT)
                 ended.append(row)
@@ -376,9 +263,3 @@ class RealCluster:
     def _give_back(self, row: int, returned: list[int]) -> None:
         self.state[row], self._instance[row] = OUTSIDE, NOWHERE
         returned.append(row)
-
-
-def order_preserving(key: float) -> int:
-    """Return an integer of 64 bits; they are ordered as the numbers they come from."""
-    bits = int(np.float64(key + 0.0).view(np.int64))
-    return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF

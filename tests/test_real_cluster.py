@@ -16,8 +16,9 @@ from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
 from makespan.runtime.nccl_transfer import InstanceClient
 from makespan.runtime.ray_session import ray_session
-from makespan.runtime.real_cluster import RealCluster, order_preserving
+from makespan.runtime.real_cluster import RealCluster
 from makespan.runtime.sample import Prompt
+from makespan.runtime.sampling import order_preserving
 from makespan.schedulers import catalog, registry, sources
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.issues import OverIssue
