@@ -1,7 +1,6 @@
 """Instances as Ray actors: started, watched, and replaced when they die or hang."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from math import inf, nan
 from operator import attrgetter
 from time import monotonic
@@ -11,73 +10,16 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from makespan.runtime.engine import CannotRun
-from makespan.runtime.instance_actor import InstanceActor, Report
+from makespan.runtime.instance_seat import Seat
+from makespan.runtime.pool_news import Joined, Left, Lost, News, Reported
 from makespan.runtime.token_engine import EngineDied, EngineFacts, TokenEngine, TokenRequest
 
-HEARTBEAT_S = 0.5
-"""Seconds after which an instance reports even if nothing has ended."""
 ATTEMPTS = 3
 """Deaths for each instance, without a sample from any of them in between, after which the pool gives up."""
 
 
 class InstanceFailed(CannotRun):
     """An instance cannot be started, or not again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Instance `instance` takes requests from now on."""
-
-    instance: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Instance `instance` is gone with all it held; another is being started in its place."""
-
-    instance: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """Instance `instance` takes no more requests, and what it holds is to be taken from it."""
-
-    instance: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """Instance `instance` says what is new there."""
-
-    instance: int
-    report: Report
-
-
-News = Joined | Lost | Left | Reported
-
-
-@dataclass(slots=True)
-class _Seat:
-    """One place of the pool and the actor that holds it at present."""
-
-    actor: Any = None
-    starting: Any = None
-    reporting: Any = None
-    updates: dict[Any, float] = field(default_factory=dict)
-    facts: EngineFacts | None = None
-    steps: int = -1
-    moved: float = inf
-    numbers: set[int] = field(default_factory=set)
-    leaving: bool = False
-
-    @property
-    def live(self) -> bool:
-        return self.facts is not None and not self.leaving
-
-    @property
-    def taken(self) -> bool:
-        return self.actor is not None
 
 
 class InstancePool:
@@ -133,7 +75,7 @@ class InstancePool:
         self._numbered = 0
         self._proved = False
         self._left: list[int] = []
-        self._seats = [_Seat() for _ in range(count + room)]
+        self._seats = [self._free_seat() for _ in range(count + room)]
         for i in range(count):
             self._start(i)
 
@@ -212,10 +154,7 @@ class InstancePool:
 
     def submit(self, instance: int, requests: list[TokenRequest]) -> None:
         """Begin samples on an instance."""
-        seat = self._seats[instance]
-        seat.moved = monotonic()
-        seat.numbers |= {request.number for request in requests}
-        seat.actor.submit.remote(requests)
+        self._seats[instance].submit(requests)
 
     def abort(self, instance: int, numbers: list[int]) -> None:
         """End samples on an instance; its report brings what they have."""
@@ -225,7 +164,7 @@ class InstancePool:
         """Send new weights, a reference to `PackedWeights`, to every instance, also to those that start later."""
         self._weights = (weights, version)
         for seat in filter(attrgetter("taken"), self._seats):
-            seat.updates[seat.actor.update.remote(weights, version, keep)] = monotonic()
+            seat.update(weights, version, keep=keep)
 
     def update_by(self, send: Callable[[list[Any], int], Any], version: int) -> None:
         """Have new weights sent to every instance by whoever has them: `send` takes actors and version, gives a reference.
@@ -248,7 +187,7 @@ class InstancePool:
         self._left = []
         timeout_s = 0.0 if news else max(0.0, min(timeout_s, self._deadline() - monotonic()))
         # One reference may stand for several instances.
-        pending = list(dict.fromkeys(self._pending()))
+        pending = list(dict.fromkeys((*self._watched, *(one for seat in self._seats for one in seat.pending))))
         ready, _ = ray.wait(pending, num_returns=1, timeout=timeout_s, fetch_local=False)
         if ready:
             ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
@@ -257,7 +196,7 @@ class InstancePool:
                 self._watched.pop(reference)()
                 continue
             for i, seat in enumerate(list(self._seats)):
-                if reference in (seat.starting, seat.reporting) or reference in seat.updates:
+                if reference in seat.pending:
                     news += self._receive(i, seat, reference)
         return news + list(self._replace_hung())
 
@@ -268,13 +207,7 @@ class InstancePool:
         for seat in filter(attrgetter("taken"), self._seats):
             ray.kill(seat.actor)
 
-    def _pending(self) -> Iterator[Any]:
-        yield from self._watched
-        for seat in self._seats:
-            yield from (reference for reference in (seat.starting, seat.reporting) if reference is not None)
-            yield from seat.updates
-
-    def _receive(self, i: int, seat: _Seat, reference: Any) -> list[News]:
+    def _receive(self, i: int, seat: Seat, reference: Any) -> list[News]:
         try:
             value = ray.get(reference)
         except RayActorError as error:
@@ -287,29 +220,20 @@ class InstancePool:
                 raise InstanceFailed(f"instance {i} could not go on: {one_line(error.cause)}") from error
             return self._lose(i, one_line(error.cause))
         if reference is seat.starting:
-            seat.starting, seat.facts, seat.moved = None, value, monotonic()
+            seat.started(value)
             self._proved = True
-            self._ask(seat)
             if self._send is not None:
                 self.update_by(*self._send)
             return [Joined(i)]
         if reference in seat.updates:
             self.transfer_s.append(value)
-            del seat.updates[reference]
-            seat.moved = monotonic()
+            seat.updated(reference)
             return []
-        self._ask(seat)
-        idle = not value.load.running + value.load.waiting and not value.progress
+        seat.reported(value)
         if value.outcomes:
             self._deaths = 0
-            seat.numbers -= {outcome.number for outcome in value.outcomes}
             self._stop_if_empty(i)
-        if value.outcomes or idle or value.updating or value.load.steps != seat.steps:
-            seat.steps, seat.moved = value.load.steps, monotonic()
         return [Reported(i, value)]
-
-    def _ask(self, seat: _Seat) -> None:
-        seat.reporting = seat.actor.report.remote(HEARTBEAT_S)
 
     def _lose(self, i: int, reason: str) -> list[News]:
         seat = self._seats[i]
@@ -319,10 +243,10 @@ class InstancePool:
             raise InstanceFailed(f"instances must not be lost {self._deaths} times without a sample in between: {reason}")
         was_there = seat.facts is not None
         if seat.leaving:
-            self._seats[i] = _Seat()
+            self._seats[i] = self._free_seat()
         else:
             self.replaced += 1
-            self._seats[i] = _Seat()
+            self._seats[i] = self._free_seat()
             self._start(i)
         return [Lost(i, reason)] if was_there else []
 
@@ -331,29 +255,25 @@ class InstancePool:
         if seat.leaving and not seat.numbers:
             # The engine ends with its actor.
             ray.kill(seat.actor)
-            self._seats[i] = _Seat()
+            self._seats[i] = self._free_seat()
 
     def _start(self, i: int) -> None:
         seat = self._seats[i]
-        resources = {"num_gpus": 1} if self._on_gpu else {"num_cpus": 1}
-        actor: Any = ray.remote(InstanceActor).options(max_concurrency=1000, **resources)
-        seat.actor = actor.remote(self._build, on_core=not self._on_gpu)
-        seat.starting = seat.actor.start.remote()
-        seat.moved = monotonic()
+        seat.start(self._build, on_gpu=self._on_gpu)
         if self._weights is not None:
-            seat.updates[seat.actor.update.remote(*self._weights, True)] = monotonic()
+            seat.update(*self._weights, keep=True)
+
+    def _free_seat(self) -> Seat:
+        return Seat(self._start_s, self._hang_s)
 
     def _deadline(self) -> float:
-        taken = filter(attrgetter("taken"), self._seats)
-        return min((seat.moved + (self._hang_s if seat.facts else self._start_s) for seat in taken), default=inf)
+        return min((seat.moved + seat.allowed_s for seat in self._seats if seat.taken), default=inf)
 
     def _replace_hung(self) -> Iterator[News]:
         now = monotonic()
         for i, seat in enumerate(self._seats):
-            allowed = self._hang_s if seat.facts else self._start_s
-            late = now >= min(seat.updates.values(), default=inf) + self._start_s
-            if seat.taken and (late or now >= seat.moved + allowed):
-                yield from self._lose(i, f"no step for {allowed:g} s")
+            if seat.hangs(now):
+                yield from self._lose(i, f"no step for {seat.allowed_s:g} s")
 
 
 def one_line(error: BaseException) -> str:

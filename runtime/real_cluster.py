@@ -8,7 +8,8 @@ import numpy as np
 
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.instance_actor import Outcome, Report
-from makespan.runtime.instance_pool import InstancePool, Joined, Left, Lost, Reported
+from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.pool_news import Joined, Left, Lost, Reported
 from makespan.runtime.sample import Prompt, Sample
 from makespan.runtime.sampling import Sampling
 from makespan.runtime.stage_ledger import StageLedger

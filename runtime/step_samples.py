@@ -6,7 +6,8 @@ from itertools import count
 from statistics import median
 
 from makespan.runtime.instance_actor import Outcome
-from makespan.runtime.instance_pool import InstanceFailed, InstancePool, Lost, Reported
+from makespan.runtime.instance_pool import InstanceFailed, InstancePool
+from makespan.runtime.pool_news import Lost, Reported
 from makespan.runtime.token_engine import FAILED, TokenRequest
 
 Work = tuple[int, int]
