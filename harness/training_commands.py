@@ -1,4 +1,4 @@
-"""The command `makespan train`: reinforcement learning on real engines, by one pipeline or several in turn."""
+"""The commands that train a model: `pretrain` from scratch by imitation, `train` by reinforcement on real engines."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from makespan.harness.cli_output import ProgressBar
+from makespan.harness.cli_output import AsJson, ProgressBar
 from makespan.schedulers import registry, sources
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.requests import Requests
@@ -20,6 +20,24 @@ INFORMATION: dict[str, Callable[[Requests], Information]] = {
     "siblings": sources.Siblings,
 }
 """What can be known about requests that have never been seen before."""
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Model folder to make.")],
+    pass_rate: Annotated[float, typer.Option(help="Share of right samples at which it is stopped.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of weights and sums.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small model from scratch on worked sums, stopped early, for reinforcement runs that a CPU finishes."""
+    from makespan.runtime.pretraining import Pretraining
+    from makespan.runtime.pretraining import pretrain as run
+
+    spec = Pretraining(pass_rate=pass_rate, seed=seed)
+    with ProgressBar("steps of imitation, at most") as bar:
+        reached = run(out, spec, progress=bar)
+    config = ",".join(f"{key}={value}" for key, value in spec.task.config.items())
+    done = {"model": str(out), "pass_rate": reached, "task": f"{spec.task.name}:{config}"}
+    print(json.dumps(done) if as_json else f"{done['model']}: right in {reached:.0%} of samples of --task {done['task']}")
 
 
 def train(
@@ -56,7 +74,7 @@ def train(
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 1,
     ray_address: Annotated[str | None, typer.Option(help="Ray cluster, HOST:PORT; by default this machine.")] = None,
     seed: Annotated[int, typer.Option(help="Of prompts, samples and training.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model by GRPO on real rollouts. Resumes where it was stopped or killed."""
     chosen = pipeline or ["fully_async"]
