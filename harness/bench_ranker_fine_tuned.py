@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from makespan.harness.bench_ranker_outcome import read
-from makespan.harness.bench_ranker_quality import alpaca, cross_validated, data, say, short
+from makespan.harness.bench_ranker_quality import alpaca, cross_validated, say, short
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.censoring import group_means, log_lengths
 from makespan.ranker.evaluation import Target, ranking
@@ -28,7 +28,6 @@ from makespan.ranker.text_model import Features
 from makespan.schedulers.types import FloatArray
 
 pytestmark = pytest.mark.bench
-__all__ = ["data"]
 
 Scores = Callable[[PromptGroups, PromptGroups], FloatArray]
 MOST_TOKENS = 48

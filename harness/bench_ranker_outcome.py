@@ -56,7 +56,7 @@ class Setting:
     halves: Callable[[Path], tuple[PromptGroups, PromptGroups]]
 
 
-def recording(_: Path) -> tuple[PromptGroups, PromptGroups]:
+def recording() -> tuple[PromptGroups, PromptGroups]:
     """Half of the recording's prompts; of the other half the ninth sample is the earlier epoch."""
     train, race = half(PromptGroups.of(read_lengths(RECORDING)))
     return train, with_last_as_previous(race)
@@ -91,8 +91,7 @@ def arc(data: Path) -> tuple[PromptGroups, PromptGroups]:
     return half(read(data, "arc_deepseek_r1/lengths.jsonl.gz"))
 
 
-SETTINGS = (
-    Setting("recording", recording),
+PUBLIC = (
     Setting("reasoning_gym_eval, 3 samples", reasoning_gym),
     Setting("reasoning_gym_eval, RL 400 -> 800", policy_versions),
     Setting("tts_knowledge", knowledge),
@@ -100,17 +99,24 @@ SETTINGS = (
 )
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def bench_outcome(setting: Setting, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Race with no, cold, warm and live information and with the truth."""
-    folder = request.config.getoption("--data")
-    if setting.halves is not recording and folder is None:
-        pytest.skip("needs --data FOLDER")
-    train, race = setting.halves(Path(folder or "."))
+def bench_recording(tmp_path: Path) -> None:
+    """Race on half of the shipped recording."""
+    outcome("recording", recording(), tmp_path)
+
+
+@pytest.mark.parametrize("setting", PUBLIC, ids=lambda setting: setting.name)
+def bench_public(setting: Setting, data: Path, tmp_path: Path) -> None:
+    """Race on public lengths."""
+    outcome(setting.name, setting.halves(data), tmp_path)
+
+
+def outcome(name: str, halves: tuple[PromptGroups, PromptGroups], tmp_path: Path) -> None:
+    """Train on the first half, and race on the other with no, cold, warm and live information and with the truth."""
+    train, race = halves
     encoder = make_encoder(ENCODER)
     ranker = LengthRanker.fit(train, vectors(encoder, train.prompt), ENCODER, encoder.name)
     save_ranker(ranker, tmp_path)
-    whole = stage(race, setting.name)
+    whole = stage(race, name)
     workload = whole if len(whole) <= MOST_REQUESTS else whole.choose(MOST_REQUESTS, 0)
     trained = [f"{name}={tmp_path}" for name in ("ranker", "warm", "live")]
     sources = ["none", "siblings", "live", *trained, PROMPT_ORACLE, "oracle"]
@@ -120,7 +126,7 @@ def bench_outcome(setting: Setting, request: pytest.FixtureRequest, tmp_path: Pa
             took = {source: _makespan(cell, policy, source) for source in sources}
             for source, seconds in took.items():
                 label = source.replace(f"={tmp_path}", " (trained)")
-                say(setting.name, level, policy, label, len(workload), seconds, captured(took, seconds))
+                say(name, level, policy, label, len(workload), seconds, captured(took, seconds))
 
 
 def _makespan(cell: Cell, policy: str, source: str) -> float:

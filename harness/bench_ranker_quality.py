@@ -43,15 +43,6 @@ RL = "llama-3.2-3b-instruct-rlft"
 RG = "reasoning_gym_eval/lengths.jsonl.gz"
 
 
-@pytest.fixture
-def data(request: pytest.FixtureRequest) -> Path:
-    """The folder of the data."""
-    folder = request.config.getoption("--data")
-    if folder is None:
-        pytest.skip("needs --data FOLDER")
-    return Path(folder)
-
-
 @pytest.mark.parametrize("encoder", ["none", "minilm", "smollm2", "minilm+smollm2"])
 def bench_alpaca(encoder: str, data: Path) -> None:
     """Rank AlpacaEval's prompts by the mean over all models, and by each of six models."""

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,7 @@ OPTIONS = pytest.StashKey[RaceOptions | RealOptions]()
 BAR = pytest.StashKey[Progress]()
 SPEEDS = pytest.StashKey[list[Speed]]()
 REPRODUCTIONS = pytest.StashKey[list[Reproduction]]()
+WITHOUT_DATA = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         real = config.getoption("--engine") == "vllm"
         options = (RealOptions if real else RaceOptions).from_options(config.getoption)
+        data = config.getoption("--data")
+        if data is not None and not Path(data).is_dir():
+            raise NotADirectoryError(f"--data must be a folder, got {data}")
         clear_records(options.out)
     except USER_ERRORS as error:
         pytest.exit(f"error: {one_line(error)}", returncode=EXIT_CODE)
@@ -74,6 +79,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--benchmark"):
         if config.getoption("--engine") == "vllm":
             items[:] = [item for item in items if "real_contest" in getattr(item, "fixturenames", ())]
+        if config.getoption("--data") is None:
+            without = [item for item in items if "data" in getattr(item, "fixturenames", ())]
+            items[:] = [item for item in items if item not in without]
+            config.stash[WITHOUT_DATA] = len(without)
+            config.hook.pytest_deselected(items=without)
         return
     skip = pytest.mark.skip(reason="needs --benchmark")
     for item in items:
@@ -131,6 +141,12 @@ def rig(real_options: RealOptions) -> Iterator["RealBench"]:
         except USER_ERRORS as error:
             pytest.exit(f"error: {one_line(error)}", returncode=EXIT_CODE)
         yield bench
+
+
+@pytest.fixture
+def data(request: pytest.FixtureRequest) -> Path:
+    """The folder of public length data; what needs it is left out where it is not given."""
+    return Path(request.config.getoption("--data"))
 
 
 @pytest.fixture
@@ -197,5 +213,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         console.print(*reproduction_tables(reproduction))
     for line in config.stash.get(SPEEDS, []):
         terminalreporter.write_line(str(line))
+    if left_out := config.stash.get(WITHOUT_DATA, 0):
+        terminalreporter.write_line(f"{left_out} benchmarks on public length data were left out; --data FOLDER runs them")
     if records:
         terminalreporter.write_line(f"report: {options.out / 'report.html'}")

@@ -80,7 +80,6 @@ def test_a_grid_leaves_out_what_holds_too_much_kv() -> None:
 
 @pytest.mark.engine
 def test_a_real_engine_gives_a_complete_profile() -> None:
-    pytest.importorskip("vllm")
     seen: list[tuple[int, int]] = []
     grid = Grid(batches=(1, 4), contexts=(32, 128), prefills=(64, 128), steps=3)
     profile = calibrate("small", grid=grid, progress=lambda done, total: seen.append((done, total)))

@@ -1,7 +1,6 @@
 """Encoders: each text once, the pinned weights or none, and nothing that depends on what else is encoded."""
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ class Counting:
         for position, text in reversed(list(enumerate(texts))):
             self.seen.append(text)
             yield position, np.array([len(text)], dtype=np.float32)
-
-
-@pytest.fixture
-def packaged() -> None:
-    try:
-        distribution(minilm.PACKAGE)
-    except PackageNotFoundError:
-        pytest.skip(f"needs {minilm.PACKAGE}")
 
 
 def test_every_text_is_encoded_once_and_found_in_its_place() -> None:
@@ -82,7 +73,6 @@ def test_batches_hold_every_text_once_and_no_more_tokens_than_allowed() -> None:
     assert list(by_size([5000], 1000)) == [[0]]
 
 
-@pytest.mark.usefixtures("packaged")
 def test_minilm_knows_what_texts_mean_and_reads_each_alone_or_together_alike() -> None:
     encoder = MiniLMEncoder(64)
     texts = ["What is 2 plus 3?", "Compute the sum of two and three.", "Write a poem about the sea at night.", *TEXTS]
@@ -95,7 +85,6 @@ def test_minilm_knows_what_texts_mean_and_reads_each_alone_or_together_alike() -
     assert likeness[1] > likeness[2] + 0.2
 
 
-@pytest.mark.usefixtures("packaged")
 def test_other_weights_than_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(minilm.SHA256, minilm.TOKENIZER, "0" * 64)
     with pytest.raises(ValueError, match=r"the SHA-256 must be 0+, got be50c3628f2b"):

@@ -213,7 +213,6 @@ def test_a_missing_model_package_says_what_to_install(monkeypatch: pytest.Monkey
 
 @pytest.mark.engine
 def test_two_prompts_are_recorded_by_a_real_engine(tmp_path: Path) -> None:
-    pytest.importorskip("vllm")
     out = tmp_path / "lengths.jsonl.gz"
     record(out, dataclasses.replace(SMALL, prompts=2), workers=1)
     rows = [json.loads(line) for line in gzip.decompress(out.read_bytes()).decode().splitlines()]

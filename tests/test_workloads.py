@@ -21,7 +21,7 @@ from makespan.harness.defaults import WORKLOAD
 from makespan.harness.generator import BETWEEN_PROMPTS, Generator
 from makespan.harness.generators import codemath_5k, codemath_10k, codemath_20k, lognormal
 from makespan.harness.length_workload import length_workload
-from makespan.harness.recorded import RECORDING, smollm2
+from makespan.harness.recorded import smollm2
 from makespan.harness.shapes import CodeMath, LogNormal
 from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
@@ -217,7 +217,6 @@ def test_smollm2_takes_the_last_sample_of_each_prompt_for_the_earlier_epoch(tmp_
     assert set(workload.previous_tokens.tolist()) == {9.0}
 
 
-@pytest.mark.skipif(not RECORDING.exists(), reason="the recording is not there")
 def test_the_shipped_recording_is_the_default_workload() -> None:
     workload = load_workload()
     assert workload.name == WORKLOAD
