@@ -24,6 +24,8 @@ from makespan.schedulers.types import IntArray
 
 FEWEST = 6
 """Iterations of a run of which one half can say something about the other."""
+WRITTEN = ("pipeline", "seconds", "transfer_s", "samples", "training", "samples_trained")
+"""What is read of an iteration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,21 @@ def _read(run: Path) -> list[dict[str, Any]]:
     file = run / "steps.jsonl"
     if not file.is_file():
         raise FileNotFoundError(f"a run must have left a steps.jsonl, got none in {run}")
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [_row(line, f"line {number} of {file}") for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)]
     if len(rows) < FEWEST:
         raise ValueError(f"a run must have at least {FEWEST} iterations to be foretold, got {len(rows)} in {run}")
     return rows
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"a run must be written as one JSON object a line, got {error} in {where}") from None
+    missing = [name for name in WRITTEN if name not in row]
+    if missing:
+        raise ValueError(f"an iteration must have {', '.join(WRITTEN)}, got none of {', '.join(missing)} in {where}")
+    if not len(row["samples_trained"]) == row["samples"] > 0:
+        told = f"{row['samples']} samples and lengths of {len(row['samples_trained'])}"
+        raise ValueError(f"an iteration must have as many samples as lengths, at least one, got {told} in {where}")
+    return row
