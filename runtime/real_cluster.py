@@ -239,8 +239,10 @@ class RealCluster:
         if outcome.ended != CUT or row in self._given_up:
             self._end(row, outcome.ended, outcome.reason)
             ended.append(row)
-        elif target != NOWHERE and self._pool.live[target]:
-            self._ledger.move(row)
+            return
+        if outcome.tokens:
+            self._ledger.drop_kv(row)
+        if target != NOWHERE and self._pool.live[target]:
             self._submit([row], [target])
         else:
             self._give_back(row, returned)

@@ -88,15 +88,16 @@ class StageLedger:
         """Note how many tokens the instance of a request has generated of it so far."""
         self.generated[row] = len(self._drafts[row].tokens) + made
 
-    def move(self, row: int) -> None:
-        """Note that a request goes on elsewhere, where the KV of what it has is computed again."""
+    def drop_kv(self, row: int) -> None:
+        """Note that a request goes on elsewhere, where the KV of its prompt and of what it has is computed again."""
         self._preemptions[row] += 1
-        self._recomputed[row] += len(self._prompts[row].tokens) + len(self._drafts[row].tokens)
+        self._recomputed[row] += len(self._prompts[row].tokens) + int(self.generated[row])
 
     def lose(self, row: int) -> None:
-        """Note that what an instance had only told of is gone with it."""
+        """Note that an instance is gone with the KV of a request, and with the tokens that it had only told of."""
         kept = len(self._drafts[row].tokens)
-        self._recomputed[row] += int(self.generated[row]) - kept
+        if self.generated[row] > kept:
+            self.drop_kv(row)
         self.generated[row] = kept
 
     def end(self, row: int, how: str, now: float, reason: str = "") -> None:
