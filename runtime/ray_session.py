@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import AuthenticationError
 
 CONNECT_S = 20.0
 """Seconds to wait for a cluster that is said to be there."""
+SETTINGS = b"\x04"
+"""Fourth byte of the frame with which either side of HTTP/2, and so of gRPC, begins (RFC 9113, section 3.4)."""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0" * 5
 
 
 @contextmanager
@@ -19,7 +23,7 @@ def ray_session(address: str | None = None, *, cores: int | None = None) -> Iter
     Raises
     ------
     ValueError
-        If nothing answers at that address.
+        If no Ray cluster answers at that address, or one that does not let us in.
     """
     # Ray asks its usage service and the dashboard for nothing here, and warns of what we do not use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -36,7 +40,12 @@ def ray_session(address: str | None = None, *, cores: int | None = None) -> Iter
         )
     else:
         _reach(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, AuthenticationError) as error:
+            # What is wrong, a token that Ray was not told to use for one thing, is said in the last line of the cause.
+            [*_, why] = str(error.__cause__ or error).strip().splitlines()
+            raise ValueError(f"--ray-address must name a Ray cluster that can be joined, got {address}: {why}") from error
     try:
         yield
     finally:
@@ -51,7 +60,10 @@ def _reach(address: str) -> None:
     if not host or not port.isdecimal():
         raise ValueError(f"--ray-address must be HOST:PORT or auto, got {address}")
     try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
+        with socket.create_connection((host, int(port)), CONNECT_S) as there:
+            there.sendall(GREETING)
+            if there.makefile("rb").read(4)[3:] != SETTINGS:
+                raise ConnectionError("it does not speak gRPC")
     except OSError as error:
         raise ValueError(f"--ray-address must name a Ray cluster that answers, got {address}: {error}") from None
 
