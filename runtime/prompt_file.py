@@ -60,11 +60,13 @@ class PromptFile:
 
     def prompts(self, step: int, count: int) -> list[TaskPrompt]:
         """Return the prompts of a step: the next of the epoch, in the order of that epoch."""
-        chosen = []
-        for position in range(step * count, (step + 1) * count):
-            epoch, place = divmod(position, self.trained)
-            chosen.append(self._shuffled()[int(np.random.default_rng((self.seed, epoch)).permutation(self.trained)[place])])
-        return [TaskPrompt(row["prompt"], row) for row in chosen]
+        rows = self._shuffled()
+        places = [divmod(position, self.trained) for position in range(step * count, (step + 1) * count)]
+        order = {
+            epoch: np.random.default_rng((self.seed, epoch)).permutation(self.trained)
+            for epoch in {epoch for epoch, _ in places}
+        }
+        return [TaskPrompt(row["prompt"], row) for row in (rows[order[epoch][place]] for epoch, place in places)]
 
     def held_out(self, count: int) -> list[TaskPrompt]:
         """Return prompts that are never trained on, from the first on again when there are too few."""
