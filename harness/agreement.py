@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from makespan.harness.contenders import spread
+from makespan.harness.markdown_table import markdown_table
 from makespan.harness.record import Record
 
 
@@ -107,9 +108,7 @@ def markdown(found: Sequence[Agreement]) -> list[str]:
     lines = []
     for agreement in found:
         lines += [f"## Simulation and reality: {agreement.engine}", "", str(agreement), ""]
-        lines += [f"| {' | '.join(HEADINGS)} |", "| --- | --- |" + " ---: |" * (len(HEADINGS) - 2)]
-        lines += [f"| {' | '.join(cells(row))} |" for row in agreement.rows]
-        lines.append("")
+        lines += [*markdown_table(HEADINGS, map(cells, agreement.rows), words=2), ""]
     return lines
 
 

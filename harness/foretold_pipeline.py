@@ -4,7 +4,6 @@ Nothing of the iterations that are foretold is used but what was generated in th
 profile, the trainer's and the transfer's from the first half of the run.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from makespan.harness.run_file import read_run
 from makespan.runtime.generated import Generated
 from makespan.runtime.pipelines import Pipeline, simulate_pipeline
 from makespan.runtime.stage import simulate_stage
@@ -24,8 +24,6 @@ from makespan.schedulers.types import IntArray
 
 FEWEST = 6
 """Iterations of a run of which one half can say something about the other."""
-WRITTEN = ("pipeline", "seconds", "transfer_s", "samples", "training", "samples_trained")
-"""What is read of an iteration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,9 @@ def foretell(run: Path, cluster: Cluster, policy: Policy, *, micro_batch_tokens:
     mini_batches
         Into how many parts ``sync`` cut a batch.
     """
-    rows = _read(run)
+    rows = read_run(run)
+    if len(rows) < FEWEST:
+        raise ValueError(f"a run must have at least {FEWEST} iterations to be foretold, got {len(rows)} in {run}")
     half = len(rows) // 2
     early, late = rows[:half], rows[half:]
     trainer = fit_trainer(early, micro_batch_tokens)
@@ -105,27 +105,3 @@ def _stage(row: dict[str, Any], cluster: Cluster, policy: Policy) -> Generated:
 def _lengths(row: dict[str, Any]) -> IntArray:
     """Return prompt and output tokens of each sample of a step, shape (n, 2)."""
     return np.array([sample[1:] for sample in row["samples_trained"]], dtype=np.int64)
-
-
-def _read(run: Path) -> list[dict[str, Any]]:
-    file = run / "steps.jsonl"
-    if not file.is_file():
-        raise FileNotFoundError(f"a run must have left a steps.jsonl, got none in {run}")
-    rows = [_row(line, f"line {number} of {file}") for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)]
-    if len(rows) < FEWEST:
-        raise ValueError(f"a run must have at least {FEWEST} iterations to be foretold, got {len(rows)} in {run}")
-    return rows
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"a run must be written as one JSON object a line, got {error} in {where}") from None
-    missing = [name for name in WRITTEN if name not in row]
-    if missing:
-        raise ValueError(f"an iteration must have {', '.join(WRITTEN)}, got none of {', '.join(missing)} in {where}")
-    if not len(row["samples_trained"]) == row["samples"] > 0:
-        told = f"{row['samples']} samples and lengths of {len(row['samples_trained'])}"
-        raise ValueError(f"an iteration must have as many samples as lengths, at least one, got {told} in {where}")
-    return row

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from makespan.harness.drawing import INK, as_svg, drawing
+from makespan.harness.markdown_table import markdown_table
 from makespan.harness.replay import MODELS, Replay, Served
 from makespan.harness.store import write_whole
 from makespan.runtime.profiles import Profile
@@ -109,17 +110,12 @@ def profile_of(replay: Replay) -> Profile:
 def _page(replayed: Sequence[Replayed]) -> str:
     table = rows(replayed)
     lines = ["# Measured runs, replayed", "", "Measured / simulated (error). " + summary(replayed) + ".", ""]
-    lines += _table([list(table[0]), *(list(row.values()) for row in table)])
+    lines += markdown_table(list(table[0]), (list(row.values()) for row in table))
     for name, words in NAMES.items():
         lines += ["", f"## Error of {words}, one cause more in each row", ""]
         body = [[model, *(f"{one.errors(model)[name]:+.1%}" for one in replayed)] for model in replayed[0].by_model]
-        lines += _table([["model", *(one.replay.run.name for one in replayed)], *body])
+        lines += markdown_table(["model", *(one.replay.run.name for one in replayed)], body)
     return "\n".join([*lines, ""])
-
-
-def _table(cells: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = (f"| {' | '.join(row)} |" for row in cells)
-    return [head, "|" + "---|" * len(cells[0]), *body]
 
 
 def _picture(replayed: Sequence[Replayed]) -> str:

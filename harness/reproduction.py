@@ -9,6 +9,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from makespan.harness.markdown_table import markdown_table
 from makespan.harness.store import write_whole
 
 TOLERANCE = 0.10
@@ -127,10 +128,10 @@ def markdown(reproductions: Sequence[Reproduction]) -> str:
         count, of = r.reproduced
         words = [f"{count} of {of} within 10 %."] if of else []
         lines += [f"## {r.title}", "", " ".join([*words, *([r.note] if r.note else [])]), ""]
-        lines += _table(list(HEADINGS), r.rows())
+        lines += markdown_table(HEADINGS, r.rows())
         if r.otherwise:
             lines += ["", "How far each assumption moves ours:", ""]
-            lines += _table(["figure", *(change for change, _ in r.otherwise)], r.moved())
+            lines += markdown_table(["figure", *(change for change, _ in r.otherwise)], r.moved())
         lines.append("")
     return "\n".join(lines)
 
@@ -141,11 +142,6 @@ def write_reproductions(reproductions: Sequence[Reproduction], folder: Path) -> 
     write_whole(folder / "reproductions.json", json.dumps([asdict(r) for r in reproductions], indent=1) + "\n")
     write_whole(folder / "reproductions.md", markdown(reproductions))
     return folder / "reproductions.md"
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> list[str]:
-    rule = ["---"] + ["---:"] * (len(headings) - 1)
-    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)]
 
 
 def _number(value: float | None) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from makespan.harness import agreement
 from makespan.harness.contenders import PARTIAL, Contender
 from makespan.harness.headlines import headline, regime
+from makespan.harness.markdown_table import markdown_table
 from makespan.harness.races import Section, sections
 from makespan.harness.record import Record
 
@@ -105,15 +106,9 @@ def _markdown_section(section: Section) -> list[str]:
     lines += [f"- {_plain(regime(race))} {_plain(headline(race))}" for race in section.races]
     if len(seeds) > 1:
         lines += ["", f"Median over {len(seeds)} seeds (lowest–highest)."]
-    names = headings(section)
-    rule = ["---" if k < 2 else "---:" for k in range(len(names))]
-    lines += ["", *(_line(cells) for cells in ([_plain(n) for n in names], rule))]
-    lines += [_line([_plain(str(entry)) for entry in row]) for row in rows(section)]
+    body = ([_plain(str(entry)) for entry in row] for row in rows(section))
+    lines += ["", *markdown_table([_plain(name) for name in headings(section)], body, words=2)]
     return [*lines, "", *([NOTE, ""] if is_partial(section) else [])]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 _MARKS = {ord(mark): f"&#{ord(mark)};" for mark in "&<>|`[]*\\"} | {ord("\n"): " ", ord("\r"): " "}

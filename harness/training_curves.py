@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
+from makespan.harness.markdown_table import markdown_table
+from makespan.harness.run_file import read_run
 from makespan.harness.store import write_whole
 from makespan.harness.table import wide_console
 
@@ -30,12 +32,6 @@ HEADINGS = (
     "pass rate before",
     "after",
 )
-
-
-def read_run(folder: Path) -> list[dict[str, Any]]:
-    """Return the iterations of a run; of one that was repeated after a death, what it gave last."""
-    lines = (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()
-    return list({row["iteration"]: row for row in map(json.loads, lines)}.values())
 
 
 def throughput(iterations: Sequence[dict[str, Any]]) -> float:
@@ -63,9 +59,7 @@ def show_runs(out: Path, pipelines: Sequence[str]) -> None:
 
 def write_curves(out: Path, pipelines: Sequence[str]) -> None:
     """Write ``runs.md`` and ``curves.svg``: reward by step and by time, and throughput."""
-    lines = [f"| {' | '.join(HEADINGS)} |", "| --- |" + " ---: |" * (len(HEADINGS) - 1)]
-    lines += [f"| {' | '.join(row)} |" for row in rows(out, pipelines)]
-    write_whole(out / "runs.md", "\n".join(lines) + "\n")
+    write_whole(out / "runs.md", "\n".join(markdown_table(HEADINGS, rows(out, pipelines))) + "\n")
     figure = Figure(figsize=(11, 4), layout="constrained")
     by_step, by_time = figure.subplots(1, 2, sharey=True)
     for name in pipelines:

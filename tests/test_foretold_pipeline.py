@@ -85,6 +85,13 @@ def test_a_steady_run_is_foretold_by_every_pipeline(name: str, tmp_path: Path) -
     assert simulated == pytest.approx(measured, rel=0.1)
 
 
+def test_an_iteration_that_was_repeated_after_a_death_counts_once(tmp_path: Path) -> None:
+    rows = rows_of(Pipeline("stream"), lengths(12, alike=False))
+    once = foretold(write(tmp_path / "once", rows))
+    killed = rows[8] | {"seconds": 100.0}
+    assert foretold(write(tmp_path / "twice", [*rows[:8], killed, *rows[8:]])) == once
+
+
 def test_an_engine_twice_as_slow_as_its_profile_is_found_out(tmp_path: Path) -> None:
     rows = rows_of(Pipeline("colocated"), lengths(12, alike=False))
     for row, tokens in zip(rows, lengths(12, alike=False), strict=True):
@@ -139,7 +146,7 @@ def test_a_folder_without_a_run_is_refused(
         (lambda rows: rows[: FEWEST - 1], f"at least {FEWEST} iterations to be foretold, got {FEWEST - 1}"),
         (lambda rows: [*rows[:-1], rows[-1] | {"samples": SAMPLES + 1}], "as many samples as lengths"),
         (lambda rows: [*rows[:-1], rows[-1] | {"samples": 0, "samples_trained": []}], "at least one, got 0 samples"),
-        (lambda rows: [{"pipeline": "stream"}, *rows], "got none of seconds"),
+        (lambda rows: [{"pipeline": "stream"}, *rows], "got none of iteration, seconds, transfer_s"),
         (lambda rows: [rows[0] | {"pipeline": "streem"}, *rows[1:]], "got 'streem'"),
     ],
 )
