@@ -125,7 +125,7 @@ def train(
         learning_rate=learning_rate, kl_coefficient=kl, micro_batch_tokens=micro_batch_tokens, temperature=temperature
     )
     summaries = []
-    with ray_session(ray_address, cores=max(len(cores()), (instances or 1) + 1)):
+    with ray_session(ray_address, cores=max(len(cores()), max(instances or 1, elastic) + 1)):
         for name in chosen:
             place = out / name
             with ProgressBar(f"steps of {name}") as bar:

@@ -1,7 +1,7 @@
 """A training run: an engine pool, a trainer and one pipeline, from a folder of results that can be resumed."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -135,6 +135,38 @@ def train(
         }
 
 
+def seats(rig: Rig, resources: Mapping[str, float], *, shared: bool) -> tuple[int, int]:
+    """Return how many instances start, and for how many more there is to be room.
+
+    Parameters
+    ----------
+    rig
+        What is asked for.
+    resources
+        Of the Ray cluster.
+    shared
+        Whether the trainer computes where the instances do; else it takes one core or GPU from them.
+
+    Raises
+    ------
+    ValueError
+        If more instances are to join than the cluster has a core or GPU for; Ray would let them wait for ever.
+    """
+    on_gpu = resources.get("GPU", 0) >= 1
+    ours = int(resources["GPU" if on_gpu else "CPU"]) - (not shared)
+    # A session of this machine may count more cores than it has, for those who ask for more instances than fit.
+    real = ours if on_gpu else min(ours, len(cores()) - (not shared))
+    count = rig.instances or max(1, real)
+    if rig.elastic is None or rig.elastic.most <= count:
+        return count, 0
+    if rig.elastic.most > ours:
+        kind = "GPUs" if on_gpu else "cores"
+        raise ValueError(
+            f"--elastic must be at most {ours}, the {kind} of the cluster that are left, got {rig.elastic.most}"
+        )
+    return count, rig.elastic.most - count
+
+
 @contextmanager
 def _standing(pipeline: str, rig: Rig, trainer: TrainerSpec) -> Iterator[tuple[GenerationService, TrainerService]]:
     shared = pipeline == "colocated"
@@ -142,14 +174,12 @@ def _standing(pipeline: str, rig: Rig, trainer: TrainerSpec) -> Iterator[tuple[G
     on_gpu = resources.get("GPU", 0) >= 1
     if trainer.nccl and not on_gpu:
         raise ValueError("--weight-transfer nccl needs GPUs in the Ray cluster, got none")
-    places = int(resources["GPU"]) if on_gpu else len(cores())
-    count = rig.instances or max(1, places if shared else places - 1)
+    count, room = seats(rig, resources, shared=shared)
     if shared:
         # It computes while the engines rest, on all that they have.
         taught = TrainerService(replace(trainer, threads=len(cores())), cores=0)
     else:
-        taught = TrainerService(trainer, gpus=int(on_gpu))
-    room = max(0, min(rig.elastic.most, places) - count) if rig.elastic is not None else 0
+        taught = TrainerService(replace(trainer, device="cuda" if on_gpu else "cpu"), gpus=int(on_gpu))
     pool = InstancePool(partial(VllmTokens, rig.engine), count, room=room, on_gpu=on_gpu, hang_s=rig.hang_s)
     try:
         pool.wait_until_live()
