@@ -15,31 +15,17 @@ from time import perf_counter
 import numpy as np
 
 from makespan.runtime.engine import Ended, Engine
+from makespan.runtime.policy_answers import PolicyError, admitted, asking, estimates_of, moves_of, placed
+from makespan.runtime.waiting_lists import WaitingLists
 from makespan.schedulers.admissions import EngineAdmits
 from makespan.schedulers.estimates import Estimates, Finished, Information, Watching
 from makespan.schedulers.issues import KeepAll
-from makespan.schedulers.parts import HOLD, Moves
+from makespan.schedulers.parts import HOLD
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.rebalances import Stay
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, IntArray
-from makespan.schedulers.view import NOWHERE, QUEUED, RUNNING, View
-
-
-class PolicyError(RuntimeError):
-    """A policy gave an answer that cannot be carried out, or raised."""
-
-
-def estimates_of(information: Information, requests: Requests) -> Estimates:
-    """Return what `information` believes, or raise `PolicyError` where it raises or believes something else."""
-    try:
-        estimates = information.estimate(requests)
-        known = len(estimates.point)
-    except Exception as error:
-        raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
-    if known != len(requests):
-        raise PolicyError(f"an information source must estimate {len(requests)} requests, got {known}")
-    return estimates
+from makespan.schedulers.view import NOWHERE, QUEUED, View
 
 
 @dataclass(slots=True, eq=False)
@@ -71,10 +57,7 @@ class Dispatcher:
     _arrivals: IntArray = field(init=False)
     _next_arrival: int = 0
     _estimates: Estimates = field(init=False)
-    _waiting: IntArray = field(init=False)
-    _waiting_sorted: bool = True
-    _placed: list[IntArray] = field(init=False)
-    _placed_sorted: BoolArray = field(init=False)
+    _waiting: WaitingLists = field(init=False)
     _in_flight: IntArray = field(init=False)
     _changed: set[int] = field(init=False, default_factory=set)
     _live: IntArray = field(init=False)
@@ -86,10 +69,8 @@ class Dispatcher:
         self._ended = np.zeros(count, dtype=np.bool_)
         self._given_up = np.zeros(count, dtype=np.bool_)
         self._arrivals = np.lexsort((self.requests.sequence, self.requests.arrival))
-        self._waiting = np.empty(0, dtype=np.int64)
         instances = len(self.engine.cluster)
-        self._placed = [np.empty(0, dtype=np.int64) for _ in range(instances)]
-        self._placed_sorted = np.ones(instances, dtype=np.bool_)
+        self._waiting = WaitingLists(instances)
         self._in_flight = np.zeros(instances, dtype=np.int64)
         self._live = np.flatnonzero(self.engine.live)
         self._estimates = estimates_of(self.information, self.requests)
@@ -130,8 +111,7 @@ class Dispatcher:
             new = self._arrivals[first : self._next_arrival]
             new = new[~self._given_up[new]]
             self._arrived[new] = True
-            self._waiting = np.concatenate([self._waiting, new])
-            self._waiting_sorted = False
+            self._waiting.add(new)
             self.events += len(new)
 
     def _take_changes(self) -> None:
@@ -142,39 +122,30 @@ class Dispatcher:
         joined = not np.isin(live, self._live).all()
         self._live = live
         # What a lost instance held comes back from the engine; what had yet to be handed over is here.
-        self._bring_back(np.concatenate(self._placed))
-        self._placed = [rows[:0] for rows in self._placed]
+        self._bring_back(self._waiting.unplace())
         if joined:
             self.engine.recall(np.flatnonzero(self.engine.state == QUEUED))
 
     def _bring_back(self, rows: IntArray) -> None:
         np.add.at(self._in_flight, self._instance[rows], -1)
         self._instance[rows] = NOWHERE
-        self._waiting = np.concatenate([self._waiting, rows[~self._given_up[rows]]])
-        self._waiting_sorted = False
+        self._waiting.add(rows[~self._given_up[rows]])
 
     def _decide(self) -> None:
         if not len(self._live):
             return
         if isinstance(self.information, Watching):
-            try:
+            with asking("an information source"):
                 self.information.watch(self.engine.generated)
-            except Exception as error:
-                raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
         estimates = estimates_of(self.information, self.requests)
         if estimates is not self._estimates:
             self._estimates = estimates
-            self._waiting_sorted = False
-            self._placed_sorted[:] = False
-        try:
+            self._waiting.believe_anew()
+        with asking("a policy part"):
             self._place()
             self._hand_over()
             self._rebalance()
             self._abort()
-        except PolicyError:
-            raise
-        except Exception as error:
-            raise PolicyError(f"a policy part raised {type(error).__name__}: {error}") from error
 
     def _view(self) -> View:
         """Return what the policy sees: the instances that are live, numbered from 0."""
@@ -201,47 +172,28 @@ class Dispatcher:
         if not len(self._waiting):
             return
         view = self._view()
-        if not self._waiting_sorted:
-            self._waiting = self.policy.ordered(view, self._waiting)
-            self._waiting_sorted = True
-        where = np.asarray(self.policy.placement.place(view, self._waiting), dtype=np.int64)
+        where = placed(self.policy, view, self._waiting.in_order(self.policy, view))
         if not len(where):
             return
-        if len(where) > len(self._waiting) or where.max() >= len(view.cluster) or where.min() < HOLD:
-            raise PolicyError(
-                f"a placement must name instances 0 to {len(view.cluster) - 1} for at most {len(self._waiting)} rows, "
-                f"got {len(where)} from {where.min()} to {where.max()}"
-            )
-        rows, self._waiting = self._waiting[: len(where)], self._waiting[len(where) :]
         held = where == HOLD
-        if held.any():
-            self._waiting = np.concatenate([rows[held], self._waiting])
-            rows, where = rows[~held], where[~held]
-        where = self._live[where]
+        rows, where = self._waiting.take(len(where), held), self._live[where[~held]]
         self._instance[rows] = where
         np.add.at(self._in_flight, where, 1)
         if isinstance(self.policy.admission, EngineAdmits):
             self._start(view, rows, where)
             return
-        for i in np.unique(where):
-            self._placed[i] = np.concatenate([self._placed[i], rows[where == i]])
-            self._placed_sorted[i] = False
-            self._changed.add(int(i))
+        for i in np.unique(where).tolist():
+            self._waiting.put(i, rows[where == i])
+            self._changed.add(i)
 
     def _hand_over(self) -> None:
         """Ask for each instance on which something has changed how many of its requests may start."""
         for i in sorted(self._changed):
-            rows = self._placed[i]
-            if len(rows):
+            if self._waiting.any_placed(i):
                 view = self._view()
-                if not self._placed_sorted[i]:
-                    rows = self.policy.ordered(view, rows)
-                    self._placed_sorted[i] = True
-                count = self.policy.admission.admit(view, int(np.searchsorted(self._live, i)), rows)
-                if not 0 <= count <= len(rows):
-                    raise PolicyError(f"an admission must admit 0 to {len(rows)} requests, got {count}")
-                self._start(view, rows[:count], np.full(count, i))
-                self._placed[i] = rows[count:]
+                rows = self._waiting.placed_in_order(i, self.policy, view)
+                count = admitted(self.policy, view, int(np.searchsorted(self._live, i)), rows)
+                self._start(view, self._waiting.hand_over(i, count), np.full(count, i))
         self._changed.clear()
 
     def _start(self, view: View, rows: IntArray, instances: IntArray) -> None:
@@ -252,28 +204,14 @@ class Dispatcher:
     def _rebalance(self) -> None:
         if isinstance(self.policy.rebalance, Stay):
             return
-        moves = self.policy.rebalance.move(self._view())
+        moves = moves_of(self.policy, self._view())
         if len(moves.rows):
-            self._check(moves)
             where = self._live[moves.instances]
             self.engine.move(moves.rows, where)
             np.add.at(self._in_flight, self._instance[moves.rows], -1)
             np.add.at(self._in_flight, where, 1)
             self._instance[moves.rows] = where
             self.events += len(moves.rows)
-
-    def _check(self, moves: Moves) -> None:
-        """Refuse moves that the engine, which does not check them, could not carry out."""
-        count = len(self._live)
-        if len(moves.rows) != len(moves.instances) or not ((moves.instances >= 0) & (moves.instances < count)).all():
-            raise PolicyError(
-                f"a rebalance must name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
-                f"got {moves.instances.tolist()[:5]}"
-            )
-        if not np.isin(self.engine.state[moves.rows], (QUEUED, RUNNING)).all():
-            raise PolicyError(
-                f"a rebalance must move requests that are inside an instance, got rows {moves.rows.tolist()[:5]}"
-            )
 
     def _abort(self) -> None:
         if isinstance(self.policy.issue, KeepAll):
@@ -283,8 +221,7 @@ class Dispatcher:
         if len(aborted):
             self._given_up[aborted] = True
             self.engine.abort(aborted)
-            self._waiting = self._waiting[~np.isin(self._waiting, aborted)]
-            self._placed = [rows[~np.isin(rows, aborted)] for rows in self._placed]
+            self._waiting.drop(aborted)
 
     def _take_note(self, ended: Ended) -> None:
         self._ended[ended.rows] = True
@@ -298,10 +235,8 @@ class Dispatcher:
             self._bring_back(ended.returned)
         done = ended.rows[ended.finished]
         if len(done):
-            try:
+            with asking("an information source"):
                 self.information.observe(Finished(done, ended.generated[ended.finished]))
-            except Exception as error:
-                raise PolicyError(f"an information source raised {type(error).__name__}: {error}") from error
 
     def _stuck(self) -> bool:
         # Where instances have come or gone since the policy was asked, it is asked again first.

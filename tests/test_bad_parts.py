@@ -8,7 +8,7 @@ import pytest
 
 from makespan.harness.experiment import simulate
 from makespan.harness.generators import lognormal
-from makespan.runtime.dispatcher import PolicyError
+from makespan.runtime.policy_answers import PolicyError
 from makespan.schedulers.estimates import Estimates
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.parts import Moves
