@@ -9,14 +9,16 @@ What holds for every run:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import inf
 from time import perf_counter
 
 import numpy as np
 
+from makespan.runtime.agenda import Agenda
 from makespan.runtime.engine import Ended, Engine
 from makespan.runtime.policy_answers import PolicyError, admitted, asking, estimates_of, moves_of, placed
+from makespan.runtime.standstill import Standstill
 from makespan.runtime.waiting_lists import WaitingLists
+from makespan.runtime.whereabouts import Whereabouts
 from makespan.schedulers.admissions import EngineAdmits
 from makespan.schedulers.estimates import Estimates, Finished, Information, Watching
 from makespan.schedulers.issues import KeepAll
@@ -25,7 +27,7 @@ from makespan.schedulers.policy import Policy
 from makespan.schedulers.rebalances import Stay
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, IntArray
-from makespan.schedulers.view import NOWHERE, QUEUED, View
+from makespan.schedulers.view import AWAY, QUEUED, RUNNING, View
 
 
 @dataclass(slots=True, eq=False)
@@ -50,28 +52,28 @@ class Dispatcher:
     information: Information
     decide_s: float = 0.0
     events: int = 0
-    _instance: IntArray = field(init=False)
+    _where: Whereabouts = field(init=False)
     _arrived: BoolArray = field(init=False)
     _ended: BoolArray = field(init=False)
     _given_up: BoolArray = field(init=False)
-    _arrivals: IntArray = field(init=False)
-    _next_arrival: int = 0
     _estimates: Estimates = field(init=False)
     _waiting: WaitingLists = field(init=False)
-    _in_flight: IntArray = field(init=False)
     _changed: set[int] = field(init=False, default_factory=set)
     _live: IntArray = field(init=False)
+    _turns_done: IntArray = field(init=False)
+    _agenda: Agenda = field(init=False)
+    _standstill: Standstill = field(init=False, default_factory=Standstill)
 
     def __post_init__(self) -> None:
         count = len(self.requests)
-        self._instance = np.full(count, NOWHERE, dtype=np.int64)
         self._arrived = np.zeros(count, dtype=np.bool_)
         self._ended = np.zeros(count, dtype=np.bool_)
         self._given_up = np.zeros(count, dtype=np.bool_)
-        self._arrivals = np.lexsort((self.requests.sequence, self.requests.arrival))
+        self._agenda = Agenda(self.requests, self.policy.every_s)
         instances = len(self.engine.cluster)
         self._waiting = WaitingLists(instances)
-        self._in_flight = np.zeros(instances, dtype=np.int64)
+        self._where = Whereabouts(count, instances)
+        self._turns_done = np.zeros(count, dtype=np.int64)
         self._live = np.flatnonzero(self.engine.live)
         self._estimates = estimates_of(self.information, self.requests)
 
@@ -89,26 +91,19 @@ class Dispatcher:
             started = perf_counter()
             self._decide()
             self.decide_s += perf_counter() - started
-            ended = self.engine.wait(self._next_arrival_time())
+            ended = self.engine.wait(self._agenda.next_moment(self.engine.now))
             self._take_note(ended)
             left -= len(ended.rows)
             if len(ended.rows):
                 yield ended.rows
-            if not len(ended.rows) + len(ended.returned) and self._stuck():
+            self._standstill.note(ended, self.engine.now)
+            if not len(ended.rows) + len(ended.returned) + len(ended.away) and self._stuck():
                 held = int((~self._ended).sum())
                 raise PolicyError(f"a policy must start work on an idle cluster, got {held} requests held for ever")
 
-    def _next_arrival_time(self) -> float:
-        if self._next_arrival == len(self._arrivals):
-            return inf
-        return float(self.requests.arrival[self._arrivals[self._next_arrival]])
-
     def _take_arrivals(self) -> None:
-        first = self._next_arrival
-        while self._next_arrival_time() <= self.engine.now:
-            self._next_arrival += 1
-        if self._next_arrival > first:
-            new = self._arrivals[first : self._next_arrival]
+        new = self._agenda.arrived(self.engine.now)
+        if len(new):
             new = new[~self._given_up[new]]
             self._arrived[new] = True
             self._waiting.add(new)
@@ -124,11 +119,10 @@ class Dispatcher:
         # What a lost instance held comes back from the engine; what had yet to be handed over is here.
         self._bring_back(self._waiting.unplace())
         if joined:
-            self.engine.recall(np.flatnonzero(self.engine.state == QUEUED))
+            self.engine.recall(np.flatnonzero((self.engine.state == QUEUED) & (self.engine.generated == 0)))
 
     def _bring_back(self, rows: IntArray) -> None:
-        np.add.at(self._in_flight, self._instance[rows], -1)
-        self._instance[rows] = NOWHERE
+        self._changed.update(self._where.bring_back(rows).tolist())
         self._waiting.add(rows[~self._given_up[rows]])
 
     def _decide(self) -> None:
@@ -155,15 +149,17 @@ class Dispatcher:
             cluster=engine.cluster,
             requests=self.requests,
             estimates=self._estimates,
-            instance=self._instance,
+            instance=self._where.instance,
             arrived=self._arrived,
             ended=self._ended,
             generated=engine.generated,
             state=engine.state,
-            in_flight=self._in_flight,
+            in_flight=self._where.in_flight,
             running=engine.running,
             queued=engine.queued,
             kv_blocks_used=engine.kv_blocks_used,
+            turns_done=self._turns_done,
+            last_instance=self._where.last_instance,
         )
         return view if len(self._live) == len(engine.cluster) else view.only(self._live)
 
@@ -177,8 +173,7 @@ class Dispatcher:
             return
         held = where == HOLD
         rows, where = self._waiting.take(len(where), held), self._live[where[~held]]
-        self._instance[rows] = where
-        np.add.at(self._in_flight, where, 1)
+        self._where.place(rows, where)
         if isinstance(self.policy.admission, EngineAdmits):
             self._start(view, rows, where)
             return
@@ -198,20 +193,28 @@ class Dispatcher:
 
     def _start(self, view: View, rows: IntArray, instances: IntArray) -> None:
         if len(rows):
-            self.engine.start(rows, instances, self.policy.order.keys(view, rows))
+            chunk = self.policy.chunk_tokens
+            tokens = None if chunk is None else np.full(len(rows), chunk)
+            self.engine.start(rows, instances, self.policy.order.keys(view, rows), tokens)
+            self._where.hand_over(rows, instances)
             self.events += len(rows)
 
     def _rebalance(self) -> None:
         if isinstance(self.policy.rebalance, Stay):
             return
         moves = moves_of(self.policy, self._view())
-        if len(moves.rows):
-            where = self._live[moves.instances]
-            self.engine.move(moves.rows, where)
-            np.add.at(self._in_flight, self._instance[moves.rows], -1)
-            np.add.at(self._in_flight, where, 1)
-            self._instance[moves.rows] = where
-            self.events += len(moves.rows)
+        # What is about to be aborted stays where it is.
+        wanted = ~self._given_up[moves.rows]
+        rows, instances = moves.rows[wanted], moves.instances[wanted]
+        held = instances == HOLD
+        if held.any():
+            # They count where they are until they are back.
+            self.engine.recall(rows[held])
+        if not held.all():
+            where = self._live[instances[~held]]
+            self.engine.move(rows[~held], where)
+            self._where.move(rows[~held], where)
+        self.events += len(rows)
 
     def _abort(self) -> None:
         if isinstance(self.policy.issue, KeepAll):
@@ -226,13 +229,13 @@ class Dispatcher:
     def _take_note(self, ended: Ended) -> None:
         self._ended[ended.rows] = True
         self.events += len(ended.rows)
-        where = self._instance[ended.rows]
-        where = where[where != NOWHERE]
-        np.add.at(self._in_flight, where, -1)
-        self._changed.update(where.tolist())
+        self._changed.update(self._where.end(ended.rows).tolist())
+        if len(ended.away):
+            self._turns_done[ended.away] += 1
+            self._changed.update(self._where.bring_back(ended.away).tolist())
         if len(ended.returned):
-            self._changed.update(self._instance[ended.returned].tolist())
             self._bring_back(ended.returned)
+        self.events += len(ended.away) + len(ended.returned)
         done = ended.rows[ended.finished]
         if len(done):
             with asking("an information source"):
@@ -241,5 +244,5 @@ class Dispatcher:
     def _stuck(self) -> bool:
         # Where instances have come or gone since the policy was asked, it is asked again first.
         asked = len(self._live) > 0 and np.array_equal(np.flatnonzero(self.engine.live), self._live)
-        idle = asked and not (self.engine.running + self.engine.queued).any()
-        return bool(idle and self._next_arrival == len(self._arrivals) and not self._ended.all())
+        idle = asked and not np.isin(self.engine.state, (QUEUED, RUNNING, AWAY)).any()
+        return bool(idle and self._agenda.all_arrived and not self._ended.all())

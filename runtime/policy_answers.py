@@ -63,11 +63,13 @@ def moves_of(policy: Policy, view: View) -> Moves:
     if not len(moves.rows):
         return moves
     count = len(view.cluster)
-    if len(moves.rows) != len(moves.instances) or not ((moves.instances >= 0) & (moves.instances < count)).all():
+    if len(moves.rows) != len(moves.instances) or not ((moves.instances >= HOLD) & (moves.instances < count)).all():
         raise PolicyError(
-            f"a rebalance must name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
+            f"a rebalance must hold or name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
             f"got {moves.instances.tolist()[:5]}"
         )
+    if len(np.unique(moves.rows)) < len(moves.rows):
+        raise PolicyError(f"a rebalance must name a row once, got rows {moves.rows.tolist()[:5]}")
     if not np.isin(view.state[moves.rows], (QUEUED, RUNNING)).all():
         raise PolicyError(f"a rebalance must move requests that are inside an instance, got rows {moves.rows.tolist()[:5]}")
     return moves

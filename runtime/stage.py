@@ -16,6 +16,7 @@ from makespan.schedulers.estimates import Information
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.requests import Requests
+from makespan.schedulers.turns import Turns
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import View
 
@@ -37,6 +38,7 @@ def simulate_stage(
     policy: Policy,
     information: Information,
     changes: Sequence[Change] = (),
+    turns: Turns | None = None,
 ) -> Run:
     """Run one generation stage, on the fast path where the policy settles everything at the start.
 
@@ -48,11 +50,13 @@ def simulate_stage(
         Where, who decides, who knows.
     changes
         When which instance joins or leaves.
+    turns
+        After which tokens requests call a tool; None for never.
     """
-    if policy.decides_once and not requests.arrival.any() and not changes:
+    if policy.decides_once and not requests.arrival.any() and not changes and turns is None:
         return _simulate_plan(requests, output_tokens, cluster, policy, information)
     started = perf_counter()
-    engine = SimulatedCluster(cluster, requests, output_tokens, changes=changes)
+    engine = SimulatedCluster(cluster, requests, output_tokens, changes=changes, turns=turns)
     dispatcher = Dispatcher(requests, engine, policy, information)
     dispatcher.run()
     wall = perf_counter() - started

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from makespan.runtime.free_list import FreeList
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.types import BoolArray, IntArray
 from makespan.schedulers.view import View
@@ -17,8 +18,7 @@ class WaitingLists:
     """
 
     def __init__(self, instances: int) -> None:
-        self._free = np.empty(0, dtype=np.int64)
-        self._free_sorted = True
+        self._free = FreeList()
         self._placed: list[IntArray] = [np.empty(0, dtype=np.int64) for _ in range(instances)]
         self._placed_sorted = np.ones(instances, dtype=np.bool_)
 
@@ -27,31 +27,25 @@ class WaitingLists:
 
     def add(self, rows: IntArray) -> None:
         """Add requests without an instance."""
-        self._free = np.concatenate([self._free, rows])
-        self._free_sorted = False
+        self._free.add(rows)
 
     def drop(self, rows: IntArray) -> None:
         """Strike requests off every list."""
-        self._free = _without(self._free, rows)
-        self._placed = [_without(placed, rows) for placed in self._placed]
+        self._free.drop(rows)
+        self._placed = [placed[~np.isin(placed, rows)] for placed in self._placed]
 
     def believe_anew(self) -> None:
         """Note that estimates have changed, and orders with them."""
-        self._free_sorted = False
+        self._free.believe_anew()
         self._placed_sorted[:] = False
 
     def in_order(self, policy: Policy, view: View) -> IntArray:
         """Return the requests without an instance."""
-        if not self._free_sorted:
-            self._free = policy.ordered(view, self._free)
-            self._free_sorted = True
-        return self._free
+        return self._free.in_order(policy, view)
 
     def take(self, count: int, held: BoolArray) -> IntArray:
         """Take the first `count` requests without an instance, but leave those that are held; shape (count,)."""
-        rows, rest = self._free[:count], self._free[count:]
-        self._free = np.concatenate([rows[held], rest]) if held.any() else rest
-        return rows[~held]
+        return self._free.take(count, held)
 
     def put(self, instance: int, rows: IntArray) -> None:
         """Add requests placed on an instance."""
@@ -79,7 +73,3 @@ class WaitingLists:
         rows = np.concatenate(self._placed)
         self._placed = [placed[:0] for placed in self._placed]
         return rows
-
-
-def _without(rows: IntArray, gone: IntArray) -> IntArray:
-    return rows[~np.isin(rows, gone)]
