@@ -20,6 +20,10 @@ from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, NOWHERE, OUTSIDE, QUEUED, RUNNING
 
+LENGTH = "length"
+"""How an outcome has ended that has as many tokens as were ordered."""
+UNBOUNDED = 2**62
+
 
 class RealCluster:
     """One generation stage on the instances of a pool.
@@ -66,6 +70,7 @@ class RealCluster:
         # What is on its way counts where it goes, as for the dispatcher.
         self._bound_for = np.full(count, NOWHERE, dtype=np.int64)
         self._keys = np.zeros(count)
+        self._stop = np.full(count, UNBOUNDED)
         self._turn = np.zeros(count, dtype=np.int64)
         self._turns = 0
         # One for the whole stage: a better one in the middle would change the order of what lies close together.
@@ -107,11 +112,12 @@ class RealCluster:
         blocks = np.bincount(self._bound_for[inside], -(-tokens // BLOCK_TOKENS), len(self.cluster))
         return blocks.astype(np.int64)
 
-    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
-        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
+    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
+        """Hand requests to instances, each for so many new tokens at most; a smaller key is admitted earlier."""
         if not (self.state[rows] == OUTSIDE).all():
             raise ValueError("a request must be started once, got one that is already inside an instance")
         self._keys[rows] = keys
+        self._stop[rows] = UNBOUNDED if tokens is None else self.generated[rows] + tokens
         self._submit(rows, instances)
 
     def move(self, rows: IntArray, instances: IntArray) -> None:
@@ -123,7 +129,7 @@ class RealCluster:
         self._cut(rows)
 
     def recall(self, rows: IntArray) -> None:
-        """Take back requests that wait inside an instance; one that has just started comes with what it generated."""
+        """Take back requests that are inside an instance, with what they have generated."""
         self._going |= dict.fromkeys(rows.tolist(), NOWHERE)
         self._cut(rows)
 
@@ -201,9 +207,13 @@ class RealCluster:
             self._first + row,
             self._prompts[row].tokens,
             self._ledger.tokens(row),
-            int(self._requests.max_new_tokens[row]),
+            min(self._total(row), int(self._stop[row])),
             float(self._keys[row]),
         )
+
+    def _total(self, row: int) -> int:
+        """Return after how many tokens a request ends if the model has not ended it."""
+        return self._sampling.total(row, int(self._requests.max_new_tokens[row]))
 
     def _cut(self, rows: IntArray) -> None:
         for instance in np.unique(self._instance[rows]):
@@ -236,13 +246,16 @@ class RealCluster:
     def _take(self, i: int, row: int, outcome: Outcome, ended: list[int], returned: list[int]) -> None:
         self._ledger.add(row, i, outcome, self._shift_s[i])
         target = self._going.pop(row, NOWHERE)
-        if outcome.ended != CUT or row in self._given_up:
-            self._end(row, outcome.ended, outcome.reason)
+        # It has its tokens for this stay, but not all.
+        made = len(self._ledger.tokens(row))
+        goes_on = outcome.ended in (LENGTH, CUT) and self._stop[row] <= made < self._total(row)
+        if row in self._given_up or not (goes_on or outcome.ended == CUT):
+            self._end(row, CUT if goes_on else outcome.ended, outcome.reason)
             ended.append(row)
             return
         if outcome.tokens:
             self._ledger.drop_kv(row)
-        if target != NOWHERE and self._pool.live[target]:
+        if not goes_on and target != NOWHERE and self._pool.live[target]:
             self._submit([row], [target])
         else:
             self._give_back(row, returned)

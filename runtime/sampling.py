@@ -32,7 +32,13 @@ class Sampling:
         if not 0 <= self.temperature < inf:
             raise ValueError(f"the temperature must not be negative, got {self.temperature}")
 
-    def order(self, row: int, number: int, prompt: Sequence[int], made: Sequence[int], cap: int, key: float) -> TokenRequest:
+    def total(self, row: int, cap: int) -> int:
+        """Return after how many tokens a request ends if the model has not ended it."""
+        return cap if self.forced is None else int(self.forced[row])
+
+    def order(
+        self, row: int, number: int, prompt: Sequence[int], made: Sequence[int], until: int, key: float
+    ) -> TokenRequest:
         """Return what an instance is sent to begin a request, or to go on with it.
 
         Parameters
@@ -43,16 +49,15 @@ class Sampling:
             What the pool calls it.
         prompt, made
             Token ids: its prompt, and what has been generated already.
-        cap
-            Most new tokens of it in all.
+        until
+            Tokens of it in all at which the instance stops.
         key
             A smaller one is admitted earlier.
         """
-        total = cap if self.forced is None else int(self.forced[row])
         return TokenRequest(
             number=number,
             prompt=(*prompt, *made),
-            max_tokens=total - len(made),
+            max_tokens=until - len(made),
             priority=order_preserving(key),
             temperature=self.temperature,
             # What goes on elsewhere must not draw again the numbers that its beginning drew.

@@ -152,6 +152,7 @@ class StageLedger:
             generated=self.generated.copy(),
             preemptions=self._preemptions.copy(),
             recomputed=self._recomputed.copy(),
+            moved_tokens=np.zeros(len(self._prompts), dtype=np.int64),
             prefill_s=prefill,
             decode_s=busy - prefill,
             recompute_s=np.zeros(len(self._stays)),
