@@ -102,6 +102,7 @@ class InstanceActor:
         self._started = asyncio.Event()
         self._updating = 0
         self._one_update = asyncio.Lock()
+        self._newest = -1
         self._died: EngineDied | None = None
 
     async def start(self) -> EngineFacts:
@@ -150,11 +151,14 @@ class InstanceActor:
         await self._engine.abort([number for number in numbers if number in self._running])
 
     async def update(self, weights: PackedWeights, version: int, keep: bool) -> float:
-        """Take new weights; returns the seconds during which the engine stood still or drained."""
+        """Take new weights unless newer ones were sent; returns the seconds in which the engine stood still or drained."""
+        self._newest = max(self._newest, version)
         await self._started.wait()
-        # An instance that has just started may be sent the next weights while it takes the last.
+        # While an instance starts, several updates gather; Ray may deliver them in any order.
         async with self._one_update:
             began = monotonic()
+            if version < self._newest:
+                return 0.0
             self._updating += 1
             try:
                 await self._engine.update(weights, version, keep=keep)

@@ -109,8 +109,8 @@ class InstancePool:
 
     @property
     def updating(self) -> bool:
-        """Whether some instance has yet to take the newest weights."""
-        return any(seat.updates for seat in self._seats)
+        """Whether some instance that takes requests has yet to take the newest weights; none waits for one that starts."""
+        return any(seat.updates for seat in self._seats if seat.live)
 
     def process(self, instance: int) -> int:
         """Return the process of an instance's actor on its machine, to look at or to kill; the engine is its child."""
@@ -172,7 +172,7 @@ class InstancePool:
         An instance that starts later has them sent anew, to all.
         """
         self._send = (send, version)
-        there = [seat for seat in self._seats if seat.live]
+        there = [seat for seat in self._seats if seat.facts is not None and not seat.leaving]
         reference = send([seat.actor for seat in there], version)
         for seat in there:
             seat.updates[reference] = monotonic()
@@ -202,7 +202,7 @@ class InstancePool:
 
     def shutdown(self) -> None:
         """Stop every engine, then every actor."""
-        stops = [seat.actor.stop.remote() for seat in self._seats if seat.live]
+        stops = [seat.actor.stop.remote() for seat in self._seats if seat.facts is not None]
         ray.wait(stops, num_returns=len(stops), timeout=10) if stops else None
         for seat in filter(attrgetter("taken"), self._seats):
             ray.kill(seat.actor)
@@ -224,16 +224,24 @@ class InstancePool:
             self._proved = True
             if self._send is not None:
                 self.update_by(*self._send)
-            return [Joined(i)]
+            return self._admit(i)
         if reference in seat.updates:
             self.transfer_s.append(value)
             seat.updated(reference)
-            return []
+            return self._admit(i)
         seat.reported(value)
         if value.outcomes:
             self._deaths = 0
             self._stop_if_empty(i)
         return [Reported(i, value)]
+
+    def _admit(self, i: int) -> list[News]:
+        """Let an instance take requests once it has the newest weights: on older ones its samples would be too stale."""
+        seat = self._seats[i]
+        if not seat.ready:
+            return []
+        seat.joined = True
+        return [Joined(i)]
 
     def _lose(self, i: int, reason: str) -> list[News]:
         seat = self._seats[i]
@@ -241,7 +249,7 @@ class InstancePool:
         self._deaths += 1
         if self._deaths > ATTEMPTS * len(self):
             raise InstanceFailed(f"instances must not be lost {self._deaths} times without a sample in between: {reason}")
-        was_there = seat.facts is not None
+        was_there = seat.joined
         if seat.leaving:
             self._seats[i] = self._free_seat()
         else:

@@ -37,12 +37,18 @@ class Seat:
     steps: int = -1
     moved: float = inf
     numbers: set[int] = field(default_factory=set)
+    joined: bool = False
     leaving: bool = False
 
     @property
     def live(self) -> bool:
         """Whether it takes requests."""
-        return self.facts is not None and not self.leaving
+        return self.joined and not self.leaving
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may take requests from now on: it has started, and has the newest weights."""
+        return self.facts is not None and not self.updates and not self.joined
 
     @property
     def taken(self) -> bool:

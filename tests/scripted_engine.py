@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import heappop, heappush
-from time import monotonic
+from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from makespan.runtime.token_engine import EngineFacts, EngineLoad, Piece, TokenRequest
@@ -36,6 +37,13 @@ def expected_output(prompt: Sequence[int], cap: int) -> list[int]:
 def cannot_start() -> "ScriptedTokens":
     """Be an engine that is set up wrongly."""
     raise ValueError("model must be a folder, got nothing")
+
+
+def once_there(file: Path, max_batch: int) -> "ScriptedTokens":
+    """Be an engine that takes as long to start as a file is missing."""
+    while not file.exists():
+        sleep(0.01)
+    return ScriptedTokens(max_batch)
 
 
 @dataclass(order=True)

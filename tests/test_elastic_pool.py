@@ -1,9 +1,13 @@
 """The elastic rule on real actors: an instance joins when generation is the slower stage, and leaves when it is not."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
-from stage_of_actors import INSTANCE, check_whole, prompts, scripted_pool, service
+import ray
+from scripted_engine import once_there
+from stage_of_actors import INSTANCE, MAX_BATCH, check_whole, prompts, scripted_pool, service
 
 from makespan.runtime.elastic_pool import GenerationTime, adjust
 from makespan.runtime.instance_pool import InstancePool
@@ -17,7 +21,7 @@ CAP = 60
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[InstancePool]:
-    with ray_session(cores=3), scripted_pool(1, room=1) as started:
+    with ray_session(cores=5), scripted_pool(1, room=1) as started:
         yield started
 
 
@@ -46,6 +50,31 @@ def test_instances_join_and_leave_as_the_stages_differ_and_nothing_is_lost(pool:
     check_whole(list(service(pool).generate(prompts(12), cap=CAP)), prompts(12), CAP)
     assert pool.live == [True, False]
     assert pool.free == [1]
+
+
+def test_an_instance_that_starts_keeps_no_update_waiting_and_joins_with_the_newest_weights(
+    pool: InstancePool, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    two = InstancePool(partial(once_there, gate, MAX_BATCH), 1, room=1)
+    try:
+        two.wait_until_live()
+        gate.unlink()
+        two.join(1)
+        serving = service(two)
+        for version in (1, 2, 3):
+            # Returns although the second instance cannot start yet.
+            serving.update(ray.put(b"weights"), version)
+        assert two.live == [True, False]
+        gate.touch()
+        two.wait_until_live()
+        samples = list(serving.generate(prompts(24), cap=CAP))
+        check_whole(samples, prompts(24), CAP)
+        assert {sample.instance for sample in samples} == {0, 1}
+        assert {sample.versions for sample in samples} == {((3, 0),)}
+    finally:
+        two.shutdown()
 
 
 def test_more_instances_are_expected_to_be_faster() -> None:
