@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from makespan.schedulers.draws import uniform
 from makespan.schedulers.types import FloatArray, IntArray
 from makespan.schedulers.view import View
@@ -52,3 +54,25 @@ class FewestGeneratedFirst:
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return the tokens generated so far."""
         return view.generated[rows].astype(float)
+
+
+@dataclass(frozen=True, slots=True)
+class LongestCapFirst:
+    """The largest cap on new tokens first: SGLang's ``--schedule-policy lof``, longest output first.
+
+    Where every request has the same cap, as in RL, it is first come, first served.
+    """
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return minus the cap."""
+        return -view.requests.max_new_tokens[rows].astype(float)
+
+
+@dataclass(frozen=True, slots=True)
+class MostProgressFirst:
+    """The longest reusable prefix first: what has generated most (DynaRL, OSDI 2026; the opposite of longest first)."""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return minus the tokens whose KV an earlier run has computed; a request that never ran has none."""
+        ran = view.generated[rows] > 0
+        return -np.where(ran, view.requests.prompt_tokens[rows] + view.generated[rows], 0).astype(float)

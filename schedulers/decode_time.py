@@ -1,0 +1,27 @@
+"""How long an instance takes to decode requests that start together, in closed form."""
+
+import numpy as np
+
+from makespan.schedulers.instances import Instance
+from makespan.schedulers.step_time import PICOSECONDS
+from makespan.schedulers.types import FloatArray
+
+
+def marginal_seconds(instance: Instance, count: int) -> FloatArray:
+    """Return seconds per token that the k-th longest of `count` requests adds, shape (count,).
+
+    Requests that start together take ``sum of step(j) * (L_j - L_{j+1})`` with lengths falling, which is
+    ``sum of L_j * (step(j) - step(j - 1))`` (TailSieve, arXiv 2608.22788, section 2.1). Beyond the batch limit a request
+    takes its share of full steps.
+    """
+    table = instance.step_time.table_ps(instance.max_batch) / PICOSECONDS
+    seconds = np.full(max(count, instance.max_batch), table[-1] / instance.max_batch)
+    seconds[: instance.max_batch] = np.diff(table)
+    seconds[0] = table[1]
+    return seconds[:count]
+
+
+def flat_batch(instance: Instance, rise: float) -> int:
+    """Return the largest batch whose step takes at most `rise` times as long as that of one request."""
+    table = instance.step_time.table_ps(instance.max_batch)
+    return int(np.searchsorted(np.maximum.accumulate(table[1:]), rise * table[1], side="right"))

@@ -1,0 +1,84 @@
+"""RhymeRL's placement within one stage: prompts ranked by their last length, in shares that end when they should."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from makespan.schedulers.decode_time import marginal_seconds
+from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.view import View
+
+HALVINGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RankedShares:
+    """Rank requests by the length that is believed and give each instance a stretch of the ranks, short ones first.
+
+    Long requests get more instances than short ones, because a stretch is cut where its instance would finish, and finish
+    times rise along a line: instance k of N ends at ``T * (1 + slope * k / (N - 1))``, with the least T at which all are
+    placed, by bisection.
+
+    Parameters
+    ----------
+    slope
+        By how much of the first instance's time the last one ends later. HistoPipe pairs such a step with one that runs
+        the other way round, so that the difference comes back; within one stage it does not, so it is 0 here.
+    descending
+        Long ones first: the other step of the pair.
+
+    Notes
+    -----
+    arXiv 2508.18588; only a third-party note on the paper was read. The number of ranking groups is not known: each instance
+    is one. The finish time of a stretch is that of requests which start together and decode; profiled curves there. Samples
+    of a prompt have the same history and so stay together but at the cuts. Where nothing is known all are of one rank and
+    shares are equal.
+    """
+
+    slope: float = 0.0
+    descending: bool = False
+    places_at_once: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.slope >= 0:
+            raise ValueError(f"the slope of finish times must not be negative, got {self.slope}")
+
+    def place(self, view: View, rows: IntArray) -> IntArray:
+        """Return the instances by rank."""
+        known = np.flatnonzero(view.arrived & ~view.ended)
+        remaining = np.maximum(view.estimates.point - view.generated, 1.0)
+        longest_first = known[np.lexsort((view.requests.sequence[known], -remaining[known]))]
+        lengths = remaining[longest_first]
+        # Filled from the instance that gets the longest, which is the one that ends last.
+        order = view.cluster.by_sequence if self.descending else view.cluster.by_sequence[::-1]
+        marginal = {}
+        for instance in view.cluster:
+            kind = (instance.step_time, instance.max_batch)
+            if kind not in marginal:
+                marginal[kind] = marginal_seconds(instance, len(lengths))
+        curves = [marginal[i.step_time, i.max_batch] for i in (view.cluster.instances[k] for k in order)]
+        late = 1 + self.slope * np.linspace(1, 0, len(order))
+
+        def ends(limit: float) -> list[int]:
+            first, found = 0, []
+            for curve, weight in zip(curves, late, strict=True):
+                first += _count_within(lengths[first:], curve, limit * weight, 4 * len(lengths) // len(order) + 1)
+                found.append(first)
+            return found
+
+        low, high = 0.0, max((float((lengths * curve).sum()) for curve in curves), default=0.0) * (1 + 1e-9) + 1e-12
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if ends(middle)[-1] == len(lengths) else (middle, high)
+        turn = np.empty(len(view.requests), dtype=np.int64)
+        turn[longest_first] = np.searchsorted(ends(high), np.arange(len(lengths)), side="right")
+        placed: IntArray = order[turn[rows]]
+        return placed
+
+
+def _count_within(lengths: FloatArray, curve: FloatArray, limit: float, reach: int) -> int:
+    """Return how many of these requests end in time together; looks beyond the first `reach` only if they all do."""
+    seconds = np.cumsum(lengths[:reach] * curve[: len(lengths[:reach])])
+    count = int(np.searchsorted(seconds, limit, side="right"))
+    return count if count < reach or reach >= len(lengths) else _count_within(lengths, curve, limit, len(lengths))
