@@ -76,3 +76,21 @@ class MostProgressFirst:
         """Return minus the tokens whose KV an earlier run has computed; a request that never ran has none."""
         ran = view.generated[rows] > 0
         return -np.where(ran, view.requests.prompt_tokens[rows] + view.generated[rows], 0).astype(float)
+
+
+@dataclass(frozen=True, slots=True)
+class LongestWholeFirst:
+    """The longest output first, on the whole of what is believed, so that running does not change a request's place."""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return minus the believed length."""
+        return -view.estimates.point[rows]
+
+
+@dataclass(frozen=True, slots=True)
+class ShortestWholeFirst:
+    """The shortest output first, on the whole of what is believed: a ranker's score (vllm-ltr, arXiv 2408.15792)."""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return the believed length."""
+        return view.estimates.point[rows].copy()
