@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from makespan.schedulers.decode_time import flat_batch
+from makespan.schedulers.decode_time import flat_batch, halfway_context
 from makespan.schedulers.instances import BLOCK_TOKENS
 from makespan.schedulers.parts import Moves
 from makespan.schedulers.view import NOWHERE, QUEUED, RUNNING, View
@@ -22,8 +22,8 @@ class ConsolidateTail:
         R_t over the number of requests. The paper finds it by simulating 5 % to 95 % with measured lengths and the
         inference stage that the freed instances would run; the value it ends at is not given.
     rise
-        The saturation batch BS_max is the largest at which a step takes at most this many times that of one request. The
-        paper profiles where latency rises; the factor is ours.
+        The saturation batch BS_max is the largest at which a step takes at most this many times that of one request, both
+        halfway to the cap. The paper profiles where latency rises; the factor is ours.
 
     Notes
     -----
@@ -70,7 +70,8 @@ class ConsolidateTail:
 
     def destinations(self, view: View, threshold: int) -> int:
         """Return m, at most all instances; where they differ, the smallest batch and capacity count."""
-        batch = min(flat_batch(i, self.rise) for i in view.cluster)
+        context = halfway_context(view.requests)
+        batch = min(flat_batch(i, self.rise, context) for i in set(view.cluster))
         longest = int((view.requests.prompt_tokens + view.requests.max_new_tokens).max())
         capacity = int(view.cluster.kv_blocks.min()) * BLOCK_TOKENS
         return min(len(view.cluster), max(1, ceil(threshold / batch), ceil(threshold * longest / capacity)))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from makespan.schedulers.instances import Instance
+from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
 from makespan.schedulers.types import FloatArray
 
@@ -21,7 +22,16 @@ def marginal_seconds(instance: Instance, count: int) -> FloatArray:
     return seconds[:count]
 
 
-def flat_batch(instance: Instance, rise: float) -> int:
-    """Return the largest batch whose step takes at most `rise` times as long as that of one request."""
-    table = instance.step_time.table_ps(instance.max_batch)
-    return int(np.searchsorted(np.maximum.accumulate(table[1:]), rise * table[1], side="right"))
+def flat_batch(instance: Instance, rise: float, context: float = 0.0) -> int:
+    """Return the largest batch whose step takes at most `rise` times as long as that of one request.
+
+    Each request holds `context` tokens of KV.
+    """
+    batch = np.arange(1, instance.max_batch + 1)
+    seconds = np.maximum.accumulate(instance.step_time(batch, batch * context))
+    return int(np.searchsorted(seconds, rise * seconds[0], side="right"))
+
+
+def halfway_context(requests: Requests) -> float:
+    """Return the mean context of requests that are halfway to their caps."""
+    return float((requests.prompt_tokens + requests.max_new_tokens / 2).mean())

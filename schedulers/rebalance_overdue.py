@@ -23,7 +23,8 @@ class RebalanceOverdue:
     Notes
     -----
     The paper may also defer such a request to the next step; within one stage it moves. It moves only where it then has
-    fewer requests beside it, so that nothing moves back and forth.
+    fewer requests beside it, so that nothing moves back and forth. Where the same is believed of all, as without any
+    history, no request is overdue.
     """
 
     last: float = 0.1
@@ -38,6 +39,8 @@ class RebalanceOverdue:
     def move(self, view: View) -> Moves:
         """Return the moves that leave every overdue request with fewer beside it."""
         if int(view.in_flight.max()) < int(view.in_flight.min()) + 2 or not view.arrived.all():
+            return Moves.none()
+        if view.estimates.point.min() == view.estimates.point.max():
             return Moves.none()
         placed = view.instance[view.instance != NOWHERE]
         share = np.bincount(placed, minlength=len(view.cluster))

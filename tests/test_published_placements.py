@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from views import RISING, view_of
 
-from makespan.schedulers.contiguous_partition import ContiguousPartition, partition, seconds_per_token
+from makespan.schedulers.contiguous_partition import ContiguousPartition, partition, seconds_per_token, stretch_seconds
 from makespan.schedulers.decode_time import flat_batch, marginal_seconds
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.isolated_tail import IsolatedTail
@@ -17,10 +17,16 @@ from makespan.schedulers.step_time import StepTime
 
 
 def cost(lengths: list[float], curve: np.ndarray) -> float:
-    return max(lengths) * float(curve[len(lengths) - 1]) if lengths else 0.0
+    """Return the longest times its seconds per token, and beyond the slots at least the share of full steps."""
+    if not lengths:
+        return 0.0
+    slots = len(curve)
+    alone = max(lengths) * float(curve[min(len(lengths), slots) - 1])
+    return alone if len(lengths) <= slots else max(alone, sum(lengths) / slots * float(curve[-1]))
 
 
-curves = st.lists(st.floats(0.001, 0.1), min_size=8, max_size=8).map(lambda x: np.array(sorted(x)))
+curves = st.lists(st.floats(0.001, 0.1), min_size=3, max_size=8).map(lambda x: np.array(sorted(x)))
+full_curves = st.lists(st.floats(0.001, 0.1), min_size=6, max_size=6).map(lambda x: np.array(sorted(x)))
 
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=8), curves=st.lists(curves, min_size=1, max_size=4))
@@ -31,30 +37,40 @@ def test_no_contiguous_partition_in_this_order_of_instances_is_better(lengths: l
         max(cost(falling[a:b], c) for a, b, c in zip((0, *cuts), (*cuts, len(falling)), curves, strict=True))
         for cuts in combinations(sorted([*range(len(falling) + 1)] * (len(curves) - 1)), len(curves) - 1)
     )
-    ends = partition(np.array(falling), [c[: len(falling)] for c in curves]).tolist()
+    ends = partition(np.array(falling), curves).tolist()
     assert ends[-1] == len(falling)
     found = max(cost(falling[a:b], c) for a, b, c in zip((0, *ends), ends, curves, strict=False))
     assert found == pytest.approx(best, rel=1e-9)
 
 
-@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=6), curve=curves, count=st.integers(1, 3))
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=6), curve=full_curves, count=st.integers(1, 3))
 @settings(max_examples=100)
-def test_on_equal_instances_no_assignment_at_all_is_better(lengths: list[int], curve: np.ndarray, count: int) -> None:
+def test_on_equal_instances_with_enough_slots_no_assignment_at_all_is_better(
+    lengths: list[int], curve: np.ndarray, count: int
+) -> None:
     best = min(
         max(cost([float(x) for x, i in zip(lengths, where, strict=True) if i == k], curve) for k in range(count))
         for where in product(range(count), repeat=len(lengths))
     )
     falling = np.array(sorted(map(float, lengths), reverse=True))
-    ends = partition(falling, [curve[: len(falling)]] * count).tolist()
+    ends = partition(falling, [curve] * count).tolist()
     found = max(cost(falling[a:b].tolist(), curve) for a, b in zip((0, *ends), ends, strict=False))
     assert found == pytest.approx(best, rel=1e-9)
 
 
-def test_the_curve_is_the_step_time_to_the_batch_limit_and_then_grows_with_the_queue() -> None:
+def test_the_curve_is_the_step_time_and_beyond_the_slots_full_steps_are_shared() -> None:
     small = Instance(StepTime((1, 4), (0.01, 0.04), 1e-5), 10**6, max_batch=4)
-    curve = seconds_per_token(view_of([1], cluster=Cluster.uniform(small, 2)), 8, 100.0)[1]
-    expected = [0.011, 0.022, 0.033, 0.044, 0.044 * 5 / 4, 0.044 * 6 / 4, 0.044 * 7 / 4, 0.088]
-    np.testing.assert_allclose(curve, expected)
+    curve = seconds_per_token(small, 100)
+    np.testing.assert_allclose(curve, [0.011, 0.022, 0.033, 0.044])
+    assert stretch_seconds(np.array([50.0, 10, 10]), curve) == pytest.approx(50 * 0.033)
+    assert stretch_seconds(np.array([50.0, 10, 10, 10, 10]), curve) == pytest.approx(50 * 0.044)
+    assert stretch_seconds(np.array([50.0] * 5), curve) == pytest.approx(250 / 4 * 0.044)
+
+
+def test_one_request_that_is_believed_far_too_long_does_not_leave_instances_empty() -> None:
+    view = view_of([10_000, *[100] * 30], cluster=Cluster.uniform(RISING, 4))
+    where = ContiguousPartition().place(view, np.arange(31))
+    assert np.bincount(where).tolist() == [1, 10, 10, 10]
 
 
 def test_the_longest_go_where_a_token_alone_is_fastest() -> None:
@@ -90,6 +106,8 @@ def test_the_flat_batch_is_the_last_before_the_step_time_has_risen() -> None:
     assert flat_batch(RISING, 1.0) == 1
     assert flat_batch(RISING, 2.0) == 22  # 0.01 + 21 * 0.03 / 63
     assert flat_batch(RISING, 9.0) == 64
+    with_kv = Instance(StepTime((1,), (0.01,), 1e-5), 10**7, max_batch=64)
+    assert flat_batch(with_kv, 1.5, context=100) == 6  # 0.01 + b * 0.001 against 1.5 times 0.011
 
 
 def test_groups_that_were_late_are_isolated_and_the_two_pools_end_together() -> None:

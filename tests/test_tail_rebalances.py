@@ -74,7 +74,7 @@ def test_the_emptiest_candidate_goes_to_the_fullest_that_holds_it() -> None:
     # Blocks in use: 60, 30, 20, 5 of 100; batches are flat. 3 (5) fits 0 (60): 65. 2 (20) fits 0: 85. 1 (30) does not.
     small = Cluster.uniform(Instance(StepTime((1,), (0.01,)), 16 * 100, max_batch=8), 4)
     view = tail([0, 1, 2, 3], 0, small, prompts=16, generated=[59 * 16, 29 * 16, 19 * 16, 4 * 16])
-    moves = BestFitRepack().move(view)
+    moves = BestFitRepack(left=1).move(view)
     assert dict(zip(moves.rows.tolist(), moves.instances.tolist(), strict=True)) == {2: 0, 3: 0}
 
 
@@ -82,14 +82,14 @@ def test_what_has_moved_once_moves_on_with_its_new_neighbours() -> None:
     # 2 (10) joins 1 (20) because 0 has no room, and then 1 with both goes nowhere: 30 + 85 is too much.
     small = Cluster.uniform(Instance(StepTime((1,), (0.01,)), 16 * 100, max_batch=8), 3)
     view = tail([0, 1, 2], 0, small, prompts=16, generated=[94 * 16, 19 * 16, 9 * 16])
-    moves = BestFitRepack().move(view)
+    moves = BestFitRepack(left=1).move(view)
     assert (moves.rows.tolist(), moves.instances.tolist()) == ([2], [1])
 
 
 def test_the_roofline_batch_bounds_what_is_packed() -> None:
     # At most 6 run within 1.25 times the step of one.
     view = tail([0, 0, 0, 0, 1, 1, 2, 2, 2], 0, Cluster.uniform(RISING, 3))
-    moves = BestFitRepack().move(view)
+    moves = BestFitRepack(left=1).move(view)
     assert dict(zip(moves.rows.tolist(), moves.instances.tolist(), strict=True)) == {4: 0, 5: 0}
 
 
@@ -99,7 +99,7 @@ def test_a_repack_keeps_both_capacities(seed: int) -> None:
     small = Cluster.uniform(Instance(StepTime((1, 8), (0.01, 0.02)), 16 * 60, max_batch=8), 5)
     where = rng.integers(0, 5, 9)
     view = tail(where.tolist(), 0, small, prompts=16, generated=rng.integers(1, 250, 9).tolist())
-    moves = BestFitRepack(rise=1.6).move(view)
+    moves = BestFitRepack(rise=1.6, left=1).move(view)
     after = where.copy()
     after[moves.rows] = moves.instances
     blocks = -(-(view.requests.prompt_tokens + view.generated) // 16)
@@ -110,9 +110,16 @@ def test_a_repack_keeps_both_capacities(seed: int) -> None:
     assert not emptied & set(after.tolist()), "an instance gives up all it has or nothing"
 
 
+def test_only_instances_that_have_given_back_half_of_their_requests_are_packed() -> None:
+    where, state = [0, 0, 1, 1, 2, 2, 2], [RUNNING, FINISHED, RUNNING, FINISHED, RUNNING, RUNNING, FINISHED]
+    view = view_of(np.ones(7), instance=where, state=state, cluster=Cluster.uniform(FLAT, 3), cap=100)
+    assert BestFitRepack().move(view).rows.tolist() == [0]
+    assert not len(BestFitRepack(left=0.4).move(view).rows)
+
+
 def test_no_instance_is_packed_while_requests_wait() -> None:
     view = view_of(np.ones(3), instance=[0, 1, -1], state=[RUNNING, RUNNING, OUTSIDE])
-    assert not len(BestFitRepack().move(view).rows)
+    assert not len(BestFitRepack(left=1).move(view).rows)
 
 
 def test_an_overdue_request_leaves_a_draining_instance_for_a_much_emptier_one() -> None:
@@ -148,6 +155,7 @@ def test_consolidation_and_repack_free_instances_in_a_stage_and_change_nothing_b
         (lambda: ConsolidateTail(rise=0.9), "rise of the step time must be at least 1, got 0.9"),
         (lambda: BestFitRepack(every_s=0), "seconds between two repacks must be positive, got 0"),
         (lambda: BestFitRepack(rise=0.5), "rise of the step time must be at least 1, got 0.5"),
+        (lambda: BestFitRepack(left=0), "share of requests left must lie above 0 and not above 1, got 0"),
         (lambda: RebalanceOverdue(last=0), "must lie above 0 and not above 1, got 0"),
         (lambda: RebalanceOverdue(growth=0.5), "growth of an overdue request must be at least 1, got 0.5"),
     ],
