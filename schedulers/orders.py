@@ -80,11 +80,11 @@ class MostProgressFirst:
 
 @dataclass(frozen=True, slots=True)
 class LongestWholeFirst:
-    """The longest output first, on the whole of what is believed, so that running does not change a request's place."""
+    """The longest output first, on the whole of what is believed and at least what there is; running costs no place."""
 
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return minus the believed length."""
-        return -view.estimates.point[rows]
+        return -np.maximum(view.estimates.point[rows], view.generated[rows])
 
 
 @dataclass(frozen=True, slots=True)

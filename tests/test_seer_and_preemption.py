@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 from views import view_of
 
 from makespan.schedulers.chunk_pull import ChunkPull
+from makespan.schedulers.comes_back import ComesBack
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.orders import LongestWholeFirst, ShortestWholeFirst
 from makespan.schedulers.parts import HOLD
+from makespan.schedulers.placements import LeastTokens, RoundRobin
 from makespan.schedulers.preempt_lower import PreemptLower
+from makespan.schedulers.pull import Pull
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.view import OUTSIDE, QUEUED, RUNNING
 
@@ -101,6 +104,29 @@ def test_nobody_is_preempted_for_what_finds_a_free_slot_or_is_no_better() -> Non
     assert not len(PreemptLower(LongestWholeFirst()).move(view).rows)
     equal = view_of([7, 7], cluster=cluster(900, count=1, max_batch=1), instance=0, state=[RUNNING, QUEUED])
     assert not len(PreemptLower(LongestWholeFirst()).move(equal).rows)
+
+
+def test_what_has_run_is_placed_by_the_second_part_and_what_has_not_by_the_first() -> None:
+    # First parts in turn: instances 0 and 1; the second part finds instance 1 with less outstanding.
+    view = view_of(
+        [90, 500, 90, 90], instance=[-1, 0, -1, -1], state=[OUTSIDE, RUNNING] + [OUTSIDE] * 2, generated=[0, 1, 9, 0]
+    )
+    part = ComesBack(RoundRobin(), LeastTokens())
+    assert part.place(view, np.array([2, 0, 3])).tolist() == [1, 0, 1]
+    assert ComesBack(Pull(), ChunkPull(64)).place(view_of([1] * 9, cluster=cluster(900, 1)), np.arange(9)).tolist() == [
+        *[0] * 4,
+        *[HOLD] * 5,
+    ]
+
+
+def test_a_request_that_has_outgrown_what_is_believed_is_as_long_as_it_is() -> None:
+    view = view_of([50, 400], cluster=cluster(900, 1, 1), instance=0, state=[RUNNING, QUEUED], generated=[450, 0])
+    assert not len(PreemptLower(LongestWholeFirst()).move(view).rows)
+    assert len(
+        PreemptLower(LongestWholeFirst())
+        .move(view_of([50, 400], cluster=view.cluster, instance=0, state=[RUNNING, QUEUED]))
+        .rows
+    )
 
 
 def test_a_chunk_of_nothing_is_refused() -> None:
