@@ -1,5 +1,6 @@
 """Heddle's placement: the requests sorted by length are cut into one stretch for each instance (arXiv 2603.28101)."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -81,33 +82,35 @@ def partition(lengths: FloatArray, curves: list[FloatArray]) -> IntArray:
     curves
         For each instance seconds per token at 1 … its batch limit.
     """
-    before = np.concatenate([[0.0], np.cumsum(lengths)])
+    # Lists, because one number at a time is looked up.
+    falling, before = lengths.tolist(), np.concatenate([[0.0], np.cumsum(lengths)]).tolist()
+    curves_as_lists = [curve.tolist() for curve in curves]
 
-    def ends(limit: float, first: int, instances: list[FloatArray]) -> list[int]:
+    def ends(limit: float, first: int, instances: list[list[float]]) -> list[int]:
         found = []
         for curve in instances:
-            if first < len(lengths):
-                within = int(np.searchsorted(curve, limit / lengths[first], side="right"))
+            if first < len(falling):
+                within = bisect_right(curve, limit / falling[first])
                 if within == len(curve):
                     total = before[first] + limit * len(curve) / curve[-1]
-                    within = max(within, int(np.searchsorted(before, total, side="right")) - 1 - first)
-                first = min(first + within, len(lengths))
+                    within = max(within, bisect_right(before, total) - 1 - first)
+                first = min(first + within, len(falling))
             found.append(first)
         return found
 
     if not len(lengths):
         return np.zeros(len(curves), dtype=np.int64)
     latest = max(stretch_seconds(lengths, curve) for curve in curves) * (1 + 1e-9)
-    best = ends(latest, 0, curves)
+    best = ends(latest, 0, curves_as_lists)
     done = 0
     while done < len(curves):
         first = best[done - 1] if done else 0
         low, high = 0.0, latest
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            low, high = (low, middle) if ends(middle, first, curves[done:])[-1] == len(lengths) else (middle, high)
+            low, high = (low, middle) if ends(middle, first, curves_as_lists[done:])[-1] == len(lengths) else (middle, high)
         if done and high > WORTH_IT * latest:
             break
-        best[done:] = ends(high, first, curves[done:])
+        best[done:] = ends(high, first, curves_as_lists[done:])
         latest, done = high, done + 1
     return np.array(best, dtype=np.int64)

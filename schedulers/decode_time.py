@@ -1,5 +1,7 @@
 """How long an instance takes to decode requests that start together, in closed form."""
 
+import sys
+
 import numpy as np
 
 from makespan.schedulers.instances import Instance
@@ -20,6 +22,15 @@ def marginal_seconds(instance: Instance, count: int) -> FloatArray:
     seconds[: instance.max_batch] = np.diff(table)
     seconds[0] = table[1]
     return seconds[:count]
+
+
+def marginal_pieces(instance: Instance) -> list[tuple[int, float]]:
+    """Return `marginal_seconds` as steps: up to how many requests, and seconds per token of each of those."""
+    most = instance.max_batch
+    knots = [1, *(k for k in instance.step_time.running if 1 < k < most), *([most] if most > 1 else [])]
+    seconds = instance.step_time(knots).tolist()
+    slopes = [(b - a) / (j - k) for a, b, k, j in zip(seconds, seconds[1:], knots, knots[1:], strict=False)]
+    return [(1, seconds[0]), *zip(knots[1:], slopes, strict=True), (sys.maxsize, seconds[-1] / most)]
 
 
 def flat_batch(instance: Instance, rise: float, context: float = 0.0) -> int:

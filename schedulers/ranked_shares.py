@@ -1,15 +1,16 @@
 """RhymeRL's placement within one stage: prompts ranked by their last length, in shares that end when they should."""
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from makespan.schedulers.decode_time import marginal_seconds
-from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.decode_time import marginal_pieces
+from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import View
 
-HALVINGS = 50
+HALVINGS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +53,19 @@ class RankedShares:
         lengths = remaining[longest_first]
         # Filled from the instance that gets the longest, which is the one that ends last.
         order = view.cluster.by_sequence if self.descending else view.cluster.by_sequence[::-1]
-        marginal = {}
-        for instance in view.cluster:
-            kind = (instance.step_time, instance.max_batch)
-            if kind not in marginal:
-                marginal[kind] = marginal_seconds(instance, len(lengths))
-        curves = [marginal[i.step_time, i.max_batch] for i in (view.cluster.instances[k] for k in order)]
-        late = 1 + self.slope * np.linspace(1, 0, len(order))
+        kinds = {i: marginal_pieces(i) for i in {replace(i, sequence=0) for i in view.cluster}}
+        pieces = [kinds[replace(view.cluster.instances[i], sequence=0)] for i in order]
+        late = (1 + self.slope * np.linspace(1, 0, len(order))).tolist()
+        before = np.concatenate([[0.0], np.cumsum(lengths)]).tolist()
 
         def ends(limit: float) -> list[int]:
             first, found = 0, []
-            for curve, weight in zip(curves, late, strict=True):
-                first += _count_within(lengths[first:], curve, limit * weight, 4 * len(lengths) // len(order) + 1)
+            for piece, weight in zip(pieces, late, strict=True):
+                first = _share(before, piece, limit * weight, first)
                 found.append(first)
             return found
 
-        low, high = 0.0, max((float((lengths * curve).sum()) for curve in curves), default=0.0) * (1 + 1e-9) + 1e-12
+        low, high = 0.0, max(before[-1] * max(s for _, s in piece) for piece in pieces) * (1 + 1e-9) + 1e-12
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             low, high = (low, middle) if ends(middle)[-1] == len(lengths) else (middle, high)
@@ -77,8 +75,17 @@ class RankedShares:
         return placed
 
 
-def _count_within(lengths: FloatArray, curve: FloatArray, limit: float, reach: int) -> int:
-    """Return how many of these requests end in time together; looks beyond the first `reach` only if they all do."""
-    seconds = np.cumsum(lengths[:reach] * curve[: len(lengths[:reach])])
-    count = int(np.searchsorted(seconds, limit, side="right"))
-    return count if count < reach or reach >= len(lengths) else _count_within(lengths, curve, limit, len(lengths))
+def _share(before: list[float], pieces: list[tuple[int, float]], limit: float, first: int) -> int:
+    """Return up to which request an instance's share goes, so that those from `first` on end together in time.
+
+    ``before[k]`` is the sum of the first k lengths.
+    """
+    end, last = first, len(before) - 1
+    for most, seconds in pieces:
+        stop = min(first + most, last)
+        needed = (before[stop] - before[end]) * seconds
+        if needed > limit:
+            return max(end, bisect_right(before, before[end] + limit / seconds, end, stop + 1) - 1)
+        limit -= max(needed, 0.0)
+        end = stop
+    return end

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from views import RISING, view_of
 
 from makespan.schedulers.contiguous_partition import ContiguousPartition, partition, seconds_per_token, stretch_seconds
-from makespan.schedulers.decode_time import flat_batch, marginal_seconds
+from makespan.schedulers.decode_time import flat_batch, marginal_pieces, marginal_seconds
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.isolated_tail import IsolatedTail
 from makespan.schedulers.ranked_shares import RankedShares
@@ -95,6 +95,16 @@ def test_the_marginal_seconds_add_up_to_decoding_step_by_step(lengths: list[int]
     steps = sum(float(table[sum(x > s for x in lengths)]) for s in range(max(lengths)))
     falling = np.array(sorted(lengths, reverse=True))
     assert float((falling * marginal_seconds(instance, len(falling))).sum()) == pytest.approx(steps)
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 40, 64])
+def test_the_pieces_are_the_marginal_seconds(most: int) -> None:
+    instance = Instance(StepTime((2, 4, 16, 64), (0.01, 0.012, 0.02, 0.04)), 10**7, max_batch=most)
+    pieces, start = [], 0
+    for upto, seconds in marginal_pieces(instance):
+        pieces += [seconds] * (min(upto, 90) - start)
+        start = min(upto, 90)
+    np.testing.assert_allclose(pieces, marginal_seconds(instance, 90), atol=1e-12)
 
 
 def test_beyond_the_batch_limit_a_request_takes_its_share_of_full_steps() -> None:
