@@ -5,6 +5,7 @@ Every figure also asserts its answer. Targets are reported beside the figures, n
 
 import resource
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -21,11 +22,16 @@ from makespan.runtime.profiles import load_profile
 from makespan.schedulers.bounds import lower_bound
 from makespan.schedulers.catalog import fifo, lpt, pull_lpt
 from makespan.schedulers.instances import Cluster
+from makespan.schedulers.kv_moves import KvMoves
 from makespan.schedulers.optimal import Optimal
+from makespan.schedulers.orders import LongestFirst
+from makespan.schedulers.parts import Moves
+from makespan.schedulers.policy import Policy
+from makespan.schedulers.pull import Pull
 from makespan.schedulers.registry import load_policy, policies
 from makespan.schedulers.sources import oracle
 from makespan.schedulers.types import IntArray
-from makespan.schedulers.view import View
+from makespan.schedulers.view import RUNNING, View
 
 pytestmark = pytest.mark.bench
 PLANNERS = [name for name in policies.names() if name != "optimal"]
@@ -78,6 +84,31 @@ def bench_event_loop(benchmark: Any, speeds: Report) -> None:
     assert_laws(workload, cluster, run.timeline, lower_bound(workload.requests, workload.output_tokens, cluster))
     rate = run.events / benchmark.stats.stats.median
     speeds(Speed("event loop at 8,192 requests x 64 instances, pull_lpt", rate, "events/s", 50_000))
+
+
+@dataclass(frozen=True, slots=True)
+class EvenOut:
+    """Moves a running request from the fullest instance to the emptiest at every decision."""
+
+    def move(self, view: View) -> Moves:
+        most, least = int(view.running.argmax()), int(view.in_flight.argmin())
+        if view.running[most] < view.in_flight[least] + 2:
+            return Moves.none()
+        here = np.flatnonzero((view.instance == most) & (view.state == RUNNING))
+        return Moves(here[:1], np.array([least]))
+
+
+def bench_event_loop_with_chunks_and_moves(benchmark: Any, speeds: Report) -> None:
+    """Drive the event loop with requests that come back every 1,024 tokens, moves, and KV that travels."""
+    workload, cluster = stage(8192, 64, 32)
+    information = oracle(workload.output_tokens)
+    moving = Cluster(cluster.instances, KvMoves(57_344, 25e9, 0.005))
+    policy = Policy(order=LongestFirst(), placement=Pull(), rebalance=EvenOut(), chunk_tokens=1024)
+    run = benchmark.pedantic(lambda: simulate(workload, moving, policy, information), rounds=3, warmup_rounds=1)
+    assert_laws(workload, moving, run.timeline, lower_bound(workload.requests, workload.output_tokens, moving))
+    assert run.timeline.moved_tokens.sum() > 0
+    rate = run.events / benchmark.stats.stats.median
+    speeds(Speed("event loop at 8,192 requests x 64 instances, chunks and moves", rate, "events/s", 50_000))
 
 
 def bench_proving_an_optimum(benchmark: Any, speeds: Report) -> None:

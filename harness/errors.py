@@ -1,8 +1,8 @@
 """What a user can get wrong: such an error is one line and exit code 2, anything else is a bug with a traceback."""
 
 from makespan.harness.laws import BrokenLaw
-from makespan.runtime.dispatcher import PolicyError
 from makespan.runtime.engine import CannotRun
+from makespan.runtime.policy_answers import PolicyError
 from makespan.schedulers.registry import BrokenPlugin, UnknownName
 
 USER_ERRORS = (ValueError, UnknownName, BrokenPlugin, PolicyError, CannotRun, BrokenLaw, OSError, ModuleNotFoundError)

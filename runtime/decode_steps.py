@@ -17,17 +17,18 @@ def decode_steps(requests: Records, instances: Records, running: IntArray, i: in
         request = requests[running[i, k]]
         if request.generated == 0 or request.computed + 1 != request.prompt + request.generated:
             return 0
-        steps = min(steps, request.output - request.generated)
-    if instance.lags and instance.queued > 0 and would_fit(requests, instances, i, 0, 0):
+        steps = min(steps, request.stop - request.generated)
+    if instance.lags and instance.queued > 0 and would_fit(requests, instances, running, i, 0, 0):
         # One step later the schedule knows, and may admit.
         steps = 1
-    if _blocks_after(requests, running, i, instance.running, steps) <= instance.blocks:
+    blocks = instance.blocks + instance.saved_blocks
+    if _blocks_after(requests, running, i, instance.running, steps) <= blocks:
         return int(steps)
     few = 0
     many = steps
     while many - few > 1:
         middle = (few + many) // 2
-        if _blocks_after(requests, running, i, instance.running, middle) <= instance.blocks:
+        if _blocks_after(requests, running, i, instance.running, middle) <= blocks:
             few = middle
         else:
             many = middle

@@ -26,13 +26,17 @@ class Ended:
     generated
         Tokens each of them generated.
     returned
-        Requests that were inside an instance and are outside again, because it was lost or they were recalled.
+        Requests that were inside an instance and are outside again: it was lost, they were recalled, or they have
+        generated as many tokens as they were started for, or their tool has answered.
+    away
+        Requests that have left their instance because a turn of them is over and a tool works.
     """
 
     rows: IntArray
     finished: BoolArray
     generated: IntArray
     returned: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    away: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +51,9 @@ class Timeline:
         Shape (n,).
     finished
         Whether it finished rather than being aborted. Shape (n,).
-    generated, preemptions, recomputed
-        Tokens generated; times preempted or moved; tokens computed again. Shape (n,).
+    generated, preemptions, recomputed, moved_tokens
+        Tokens generated; times preempted or moved; tokens computed again; tokens whose KV was brought from elsewhere.
+        Shape (n,).
     prefill_s, decode_s, recompute_s
         Busy seconds of each instance by what they were spent on. Shape (N,).
     batch_s
@@ -67,6 +72,7 @@ class Timeline:
     generated: IntArray
     preemptions: IntArray
     recomputed: IntArray
+    moved_tokens: IntArray
     prefill_s: FloatArray
     decode_s: FloatArray
     recompute_s: FloatArray
@@ -119,12 +125,18 @@ class Engine(Protocol):
         """State of each request, as in `View`."""
         ...
 
-    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
-        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
+    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
+        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls.
+
+        With `tokens`, a request that has generated so many new ones there is given back by `wait`, unless it has ended.
+        """
         ...
 
     def move(self, rows: IntArray, instances: IntArray) -> None:
-        """Take requests elsewhere with what they have generated; their KV is recomputed."""
+        """Take requests elsewhere with what they have generated.
+
+        Their KV goes along where the cluster says how (`Cluster.kv_moves`); else it is computed again.
+        """
         ...
 
     def abort(self, rows: IntArray) -> None:
@@ -132,7 +144,11 @@ class Engine(Protocol):
         ...
 
     def recall(self, rows: IntArray) -> None:
-        """Take back requests that wait inside an instance; `wait` returns those that had not started by then."""
+        """Take requests back, with what they have generated: those that wait inside an instance, and those that run.
+
+        `wait` returns them as they come: what waits at once, what runs when its present step is over. One that ends before
+        that has ended, and does not come back.
+        """
         ...
 
     def wait(self, until: float) -> Ended:

@@ -9,7 +9,8 @@ import numpy as np
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine import Timeline
 from makespan.runtime.engine_state import NEVER, Records, instance_records, request_records
-from makespan.runtime.simulated_cluster import check_fits, timeline_of
+from makespan.runtime.simulated_cluster import check_fits
+from makespan.runtime.simulated_timeline import timeline_of
 from makespan.runtime.spans import begin, finish
 from makespan.runtime.vllm_step import enqueue
 from makespan.schedulers.instances import Cluster

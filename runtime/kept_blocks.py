@@ -12,14 +12,15 @@ from makespan.schedulers.instances import BLOCK_TOKENS
 
 
 @compiled
-def let_go(requests: Records, instances: Records, i: int, row: int, blocks: int, tokens: int) -> None:
-    """Let request `row` free `blocks` of instance `i`, of whose tokens it has computed `tokens`."""
+def let_go(requests: Records, instances: Records, i: int, row: int, blocks: int, tokens: int, after: int) -> None:
+    """Let request `row`, which has computed `tokens`, free `blocks` of instance `i`: all but the `after` first ones."""
     if not instances[i].keeps_kv:
         return
     _forget(requests, instances, row)
     request = requests[row]
     request.kept = blocks
     request.kept_tokens = tokens
+    request.kept_after = after
     request.kept_at = i
     request.older = instances[i].newest
     request.newer = NOTHING
@@ -48,15 +49,37 @@ def take(requests: Records, instances: Records, i: int, blocks: int) -> None:
 
 
 @compiled
-def find_again(requests: Records, instances: Records, i: int, row: int) -> int:
-    """Give request `row`, which instance `i` admits, the blocks that it finds; returns their tokens, never all it needs."""
+def still_there(requests: Records, i: int, row: int) -> bool:
+    """Return whether instance `i` holds all whole blocks of the KV with which request `row` left its last instance."""
+    request = requests[row]
+    whole = request.pooled // BLOCK_TOKENS
+    return bool(
+        request.kept_at == i
+        and request.kept_after == 0
+        and 0 < whole <= min(request.kept, request.kept_tokens // BLOCK_TOKENS)
+    )
+
+
+@compiled
+def findable(requests: Records, i: int, row: int) -> int:
+    """Return how many blocks request `row` would find on instance `i`, never all it needs."""
     request = requests[row]
     if request.kept_at != i:
         return 0
-    found = min(request.kept, request.kept_tokens // BLOCK_TOKENS, (request.prompt + request.generated - 1) // BLOCK_TOKENS)
+    whole = min(request.kept_tokens, request.prompt + request.generated - 1) // BLOCK_TOKENS
+    return int(min(request.kept, whole - request.kept_after))
+
+
+@compiled
+def find_again(requests: Records, instances: Records, i: int, row: int, shared: int) -> int:
+    """Give request `row`, which instance `i` admits, the blocks it finds behind the first `shared`; returns how many."""
+    request = requests[row]
+    if request.kept_at != i:
+        return 0
+    found = findable(requests, i, row) if request.kept_after == shared else 0
     request.kept -= found
     _forget(requests, instances, row)
-    return int(found * BLOCK_TOKENS)
+    return found
 
 
 @compiled

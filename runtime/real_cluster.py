@@ -21,6 +21,10 @@ from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, NOWHERE, OUTSIDE, QUEUED, RUNNING
 
+LENGTH = "length"
+"""How an outcome has ended that has as many tokens as were ordered."""
+UNBOUNDED = 2**62
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -110,6 +114,7 @@ class RealCluster:
         # What is on its way counts where it goes, as for the dispatcher.
         self._bound_for = np.full(count, NOWHERE, dtype=np.int64)
         self._keys = np.zeros(count)
+        self._stop = np.full(count, UNBOUNDED)
         self._turn = np.zeros(count, dtype=np.int64)
         self._turns = 0
         # One for the whole stage: a better one in the middle would change the order of what lies close together.
@@ -153,11 +158,12 @@ class RealCluster:
         blocks = np.bincount(self._bound_for[inside], -(-tokens // BLOCK_TOKENS), len(self.cluster))
         return blocks.astype(np.int64)
 
-    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
-        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
+    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
+        """Hand requests to instances, each for so many new tokens at most; a smaller key is admitted earlier."""
         if not (self.state[rows] == OUTSIDE).all():
             raise ValueError("a request must be started once, got one that is already inside an instance")
         self._keys[rows] = keys
+        self._stop[rows] = UNBOUNDED if tokens is None else self.generated[rows] + tokens
         self._submit(rows, instances)
 
     def move(self, rows: IntArray, instances: IntArray) -> None:
@@ -169,7 +175,7 @@ class RealCluster:
         self._cut(rows)
 
     def recall(self, rows: IntArray) -> None:
-        """Take back requests that wait inside an instance; one that has just started comes with what it generated."""
+        """Take back requests that are inside an instance, with what they have generated."""
         self._going |= dict.fromkeys(rows.tolist(), NOWHERE)
         self._cut(rows)
 
@@ -235,6 +241,7 @@ class RealCluster:
             generated=self.generated.copy(),
             preemptions=self._preemptions.copy(),
             recomputed=self._recomputed.copy(),
+            moved_tokens=np.zeros(len(self._requests), dtype=np.int64),
             prefill_s=prefill,
             decode_s=busy - prefill,
             recompute_s=np.zeros(len(self.cluster)),
@@ -276,18 +283,21 @@ class RealCluster:
 
     def _order(self, row: int) -> TokenRequest:
         sampling, made = self._sampling, self._drafts[row].tokens
-        forced = sampling.forced is not None
-        total = int(sampling.forced[row] if sampling.forced is not None else self._requests.max_new_tokens[row])
         return TokenRequest(
             number=self._first + row,
             prompt=(*self._prompts[row].tokens, *made),
-            max_tokens=total - len(made),
+            max_tokens=min(self._total(row), int(self._stop[row])) - len(made),
             priority=order_preserving(float(self._keys[row])),
             temperature=sampling.temperature,
             # What goes on elsewhere must not draw again the numbers that its beginning drew.
             seed=(sampling.seeds[row] + 7919 * len(made)) % 2**63 if sampling.seeds is not None else None,
-            forced=forced,
+            forced=sampling.forced is not None,
         )
+
+    def _total(self, row: int) -> int:
+        """Return after how many tokens a request ends if the model has not ended it."""
+        wanted = self._requests.max_new_tokens if self._sampling.forced is None else self._sampling.forced
+        return int(wanted[row])
 
     def _cut(self, rows: IntArray) -> None:
         for instance in np.unique(self._instance[rows]):
@@ -345,10 +355,12 @@ class RealCluster:
         target = self._going.pop(row, NOWHERE)
         if outcome.ended == FAILED:
             draft.reason = outcome.reason
-        if outcome.ended != CUT or row in self._given_up:
-            self._end(row, outcome.ended)
+        # It has its tokens for this stay, but not all.
+        goes_on = outcome.ended in (LENGTH, CUT) and self._stop[row] <= len(draft.tokens) < self._total(row)
+        if row in self._given_up or not (goes_on or outcome.ended == CUT):
+            self._end(row, CUT if goes_on else outcome.ended)
             ended.append(row)
-        elif target != NOWHERE and self._pool.live[target]:
+        elif not goes_on and target != NOWHERE and self._pool.live[target]:
             self._preemptions[row] += 1
             self._recomputed[row] += len(self._prompts[row].tokens) + len(draft.tokens)
             self._submit([row], [target])

@@ -19,17 +19,19 @@ from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.engine_state import (
     LEAVE,
     NEVER,
-    NOTHING,
     SPAN,
     Records,
     instance_records,
     request_records,
 )
+from makespan.runtime.simulated_timeline import timeline_of
+from makespan.runtime.tool_calls import ToolCalls
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
+from makespan.schedulers.turns import Turns
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
-from makespan.schedulers.view import FINISHED, OUTSIDE, QUEUED, RUNNING
+from makespan.schedulers.view import AWAY, FINISHED, OUTSIDE, QUEUED, RUNNING
 
 
 def check_fits(requests: Requests, output_tokens: IntArray, cluster: Cluster) -> None:
@@ -62,6 +64,8 @@ class SimulatedCluster:
     changes
         When which instance joins or leaves. One whose first change is to join is not there before. What runs on one
         that leaves ends its step, and goes back to the dispatcher with the tokens it has.
+    turns
+        After which tokens requests call a tool and leave their instance until it has answered; None for never.
     """
 
     def __init__(
@@ -72,8 +76,11 @@ class SimulatedCluster:
         *,
         keep_spans: bool = False,
         changes: Sequence[Change] = (),
+        turns: Turns | None = None,
     ) -> None:
-        check_fits(requests, output_tokens, cluster)
+        turns = turns or Turns.single(output_tokens)
+        turns.check(output_tokens)
+        check_fits(requests, output_tokens + turns.added_of_requests, cluster)
         self._live, self._changes = live_and_changes(len(cluster), changes)
         self.cluster = cluster
         self._requests = request_records(requests, output_tokens)
@@ -82,6 +89,7 @@ class SimulatedCluster:
         self._clock = np.zeros(1, dtype=np.int64)
         self._now = 0.0
         self._counter = 0
+        self._tools = ToolCalls(turns, self._requests)
         self._dropped: list[int] = []
         self._recalled: list[int] = []
         self._ended = np.empty(len(requests), dtype=np.int64)
@@ -124,8 +132,8 @@ class SimulatedCluster:
         """State of each request, as in `View`."""
         return self._column(self._requests, "state")
 
-    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray) -> None:
-        """Hand requests to instances; a smaller key is admitted earlier, ties in the order of these calls."""
+    def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
+        """Hand requests to instances, each for so many new tokens at most; a smaller key is admitted earlier."""
         if not (self._requests["state"][rows] == OUTSIDE).all():
             raise ValueError("a request must be started once, got one that is already inside an instance")
         self._counter = start_requests(
@@ -135,6 +143,7 @@ class SimulatedCluster:
             rows,
             instances,
             keys,
+            np.full(len(rows), NEVER) if tokens is None else tokens,
             self._counter,
             int(self._clock[0]),
         )
@@ -155,24 +164,28 @@ class SimulatedCluster:
             np.full(len(inside), LEAVE),
             int(self._clock[0]),
         )
-        for row in rows[state <= QUEUED]:
-            drop_request(self._requests, self._instances, row, int(self._clock[0]))
+        self._recalled = [row for row in self._recalled if row not in rows]
+        for row in rows[(state <= QUEUED) | (state == AWAY)]:
+            drop_request(self._requests, self._instances, self._tables, row, int(self._clock[0]))
             self._dropped.append(int(row))
 
     def recall(self, rows: IntArray) -> None:
-        """Take back requests that wait inside an instance and have never run; `wait` reports them."""
-        self._recalled += [int(row) for row in rows if recall_request(self._requests, self._instances, row)]
+        """Take requests back, running ones at the next boundary between steps; `wait` reports them."""
+        now = int(self._clock[0])
+        out = [row for row in rows.tolist() if recall_request(self._requests, self._instances, self._tables, row, now)]
+        self._recalled += out
 
     def wait(self, until: float = inf) -> Ended:
         """Advance to the next moment at which some request ends, but not beyond `until`."""
         if self._dropped or self._recalled:
             dropped, recalled = np.array(self._dropped, dtype=np.int64), np.array(self._recalled, dtype=np.int64)
             self._dropped, self._recalled = [], []
-            return self._report(dropped, recalled)
+            return self._report(dropped, recalled, dropped[:0])
         change = self._changes[0] if self._changes and self._changes[0].at <= until else None
         if change is not None:
             until = change.at
-        limit = NEVER if until == inf else round(until * PICOSECONDS)
+        limit, before = NEVER if until == inf else round(until * PICOSECONDS), int(self._clock[0])
+        answer = self._tools.next_answer()
         while True:
             found, returned, full = advance(
                 self._requests,
@@ -180,7 +193,7 @@ class SimulatedCluster:
                 self._running,
                 self._tables,
                 self._clock,
-                limit,
+                min(limit, answer),
                 self._ended,
                 self._moved,
                 self._spans,
@@ -190,18 +203,24 @@ class SimulatedCluster:
             if not full:
                 break
             self._spans = np.concatenate([self._spans, np.zeros_like(self._spans)])
-        self._now = until if int(self._clock[0]) == limit else int(self._clock[0]) / PICOSECONDS
-        back = [self._back[:returned].copy()]
+        if int(self._clock[0]) == limit:
+            self._now = until
+        elif int(self._clock[0]) > before:
+            self._now = int(self._clock[0]) / PICOSECONDS
+        left = self._back[:returned].copy()
+        away = left[self._requests["state"][left] == AWAY]
+        self._tools.call(away, int(self._clock[0]))
+        back = [left[self._requests["state"][left] == OUTSIDE], self._tools.answered(int(self._clock[0]))]
         if change is not None and int(self._clock[0]) >= limit:
             self._changes.pop(0)
             self._live[change.instance] = change.live
             if not change.live:
                 count = empty_instance(self._requests, self._instances, self._tables, change.instance, limit, self._back)
                 back.append(self._back[:count].copy())
-        return self._report(self._ended[:found].copy(), np.concatenate(back))
+        return self._report(self._ended[:found].copy(), np.concatenate(back), away)
 
-    def _report(self, rows: IntArray, returned: IntArray) -> Ended:
-        return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows], returned)
+    def _report(self, rows: IntArray, returned: IntArray, away: IntArray) -> Ended:
+        return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows], returned, away)
 
     def spans(self) -> Records:
         """Return the recorded spans in the order in which they ended."""
@@ -216,28 +235,3 @@ class SimulatedCluster:
     def _column(records: Any, name: str) -> IntArray:
         column: IntArray = records[name]
         return column
-
-
-def timeline_of(requests: Any, instances: Any) -> Timeline:
-    """Return the timeline that the records of a simulation hold."""
-
-    def seconds(column: IntArray) -> FloatArray:
-        return np.where(column == NOTHING, np.nan, column / PICOSECONDS)
-
-    return Timeline(
-        instance=requests["instance"].copy(),
-        admitted=seconds(requests["admitted_ps"]),
-        first_token=seconds(requests["first_token_ps"]),
-        ended=seconds(requests["ended_ps"]),
-        finished=requests["state"] == FINISHED,
-        generated=requests["generated"].copy(),
-        preemptions=requests["preemptions"].copy(),
-        recomputed=requests["recomputed"].copy(),
-        prefill_s=instances["prefill_spent_ps"] / PICOSECONDS,
-        decode_s=instances["decode_ps"] / PICOSECONDS,
-        recompute_s=instances["recompute_ps"] / PICOSECONDS,
-        batch_s=instances["batch_ps"] / PICOSECONDS,
-        steps=instances["steps"].copy(),
-        peak_batch=instances["peak_batch"].copy(),
-        peak_blocks=instances["peak_blocks"].copy(),
-    )

@@ -8,11 +8,11 @@ picoseconds, so the closed sum of a span equals the sum of its steps exactly.
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.decode_steps import decode_steps
-from makespan.runtime.engine_state import LEAVE, NEVER, NOTHING, STAY, Records
-from makespan.runtime.kept_blocks import let_go, take
-from makespan.runtime.vllm_step import blocks_of, catch_up, enqueue, head_fits, schedule_step
+from makespan.runtime.engine_state import NEVER, NOTHING, Records
+from makespan.runtime.kept_blocks import take
+from makespan.runtime.leaving import let_leave
+from makespan.runtime.vllm_step import blocks_of, catch_up, head_fits, schedule_step
 from makespan.schedulers.types import IntArray
-from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE
 
 
 @compiled
@@ -23,7 +23,7 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
         return
     instance.span_start = now
     steps = 0
-    if not head_fits(requests, instances, i):
+    if not head_fits(requests, instances, running, i):
         steps = decode_steps(requests, instances, running, i)
     instance.span_decodes_only = 1 if steps > 0 else 0
     instance.span_steps = max(steps, 1)
@@ -125,43 +125,16 @@ def finish(
     found: int,
     moved: IntArray,
 ) -> tuple[int, int]:
-    """End the span of instance `i` that has just run.
-
-    Rows that finished or were aborted are written to `ended` from position `found` on, rows that leave for another
-    instance to `moved`. Returns the new `found` and how many rows move.
-    """
+    """End the span of instance `i` that has just run, and let leave what does, as `let_leave` has it."""
     instance = instances[i]
     now = instance.span_end
     catch_up(instances, i, instance.span_last)
-    kept = 0
-    leaving = 0
     for k in range(instance.running):
         _book(requests, instances, i, running[i, k])
     instance.peak_blocks = max(instance.peak_blocks, instance.used_blocks)
-    for k in range(instance.running):
-        row = running[i, k]
-        request = requests[row]
-        if request.generated < request.output and request.exit == STAY:
-            running[i, kept] = row
-            kept += 1
-            continue
-        instance.used_blocks -= blocks_of(request.computed)
-        let_go(requests, instances, i, row, blocks_of(request.computed), request.computed)
-        if instance.lags:
-            instance.held_slots += 1
-            instance.held_blocks += blocks_of(request.computed)
-        if request.generated < request.output and request.exit != LEAVE:
-            moved[leaving] = row
-            leaving += 1
-            continue
-        request.state = FINISHED if request.generated == request.output else ABORTED
-        request.ended_ps = now
-        ended[found] = row
-        found += 1
-    instance.running = kept
     instance.span_end = NEVER
     instance.span_steps = 0
-    return found, leaving
+    return let_leave(requests, instances, running, i, now, ended, found, moved)
 
 
 @compiled
@@ -186,26 +159,6 @@ def _book(requests: Records, instances: Records, i: int, row: int) -> None:
                 request.first_token_ps = instance.span_end
     request.reached = max(request.reached, request.computed)
     request.chunk = 0
-
-
-@compiled
-def take_out(requests: Records, row: int) -> int:
-    """Make request `row`, just removed from its instance, one that is nowhere; return where it is bound."""
-    target = requests[row].exit
-    requests[row].exit = STAY
-    requests[row].state = OUTSIDE
-    requests[row].instance = NOTHING
-    requests[row].computed = 0
-    return int(target)
-
-
-@compiled
-def put_in(requests: Records, instances: Records, tables: IntArray, i: int, row: int, now: int) -> None:
-    """Hand request `row` to instance `i`; a span that could admit it ends at its next step."""
-    requests[row].handed_ps = now
-    enqueue(requests, instances, i, row)
-    if instances[i].running < instances[i].max_batch:
-        shorten(instances, tables, i, now)
 
 
 @compiled

@@ -6,15 +6,17 @@ from time import perf_counter
 
 import numpy as np
 
-from makespan.runtime.dispatcher import Dispatcher, PolicyError, estimates_of
+from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.elastic_cluster import Change
 from makespan.runtime.engine import Timeline
 from makespan.runtime.fast_path import simulate_plan
+from makespan.runtime.policy_answers import PolicyError, asking, estimates_of
 from makespan.runtime.simulated_cluster import SimulatedCluster
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.requests import Requests
+from makespan.schedulers.turns import Turns
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import View
 
@@ -36,6 +38,7 @@ def simulate_stage(
     policy: Policy,
     information: Information,
     changes: Sequence[Change] = (),
+    turns: Turns | None = None,
 ) -> Run:
     """Run one generation stage, on the fast path where the policy settles everything at the start.
 
@@ -47,11 +50,13 @@ def simulate_stage(
         Where, who decides, who knows.
     changes
         When which instance joins or leaves.
+    turns
+        After which tokens requests call a tool; None for never.
     """
-    if policy.decides_once and not requests.arrival.any() and not changes:
+    if policy.decides_once and not requests.arrival.any() and not changes and turns is None:
         return _simulate_plan(requests, output_tokens, cluster, policy, information)
     started = perf_counter()
-    engine = SimulatedCluster(cluster, requests, output_tokens, changes=changes)
+    engine = SimulatedCluster(cluster, requests, output_tokens, changes=changes, turns=turns)
     dispatcher = Dispatcher(requests, engine, policy, information)
     dispatcher.run()
     wall = perf_counter() - started
@@ -62,15 +67,11 @@ def _simulate_plan(
     requests: Requests, output_tokens: IntArray, cluster: Cluster, policy: Policy, information: Information
 ) -> Run:
     started = perf_counter()
-    try:
+    with asking("a policy part"):
         view = View.at_start(cluster, requests, estimates_of(information, requests))
         rows = policy.ordered(view, np.arange(len(requests)))
         where = np.asarray(policy.placement.place(view, rows), dtype=np.int64)
         keys = policy.order.keys(view, rows)
-    except PolicyError:
-        raise
-    except Exception as error:
-        raise PolicyError(f"a policy part raised {type(error).__name__}: {error}") from error
     if where.shape != rows.shape or where.min() < 0 or where.max() >= len(cluster):
         raise PolicyError(
             f"a placement that places at once must name an instance 0 to {len(cluster) - 1} for each of {len(rows)} rows, "

@@ -16,6 +16,7 @@ arrives with a smaller key than all that wait keeps these from being admitted in
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import NOTHING, Records
 from makespan.runtime.kept_blocks import find_again, let_go, take
+from makespan.runtime.shared_prompts import blocks_to_share, share, stop_sharing
 from makespan.runtime.waiting_heap import before, pop, push
 from makespan.schedulers.instances import BLOCK_TOKENS
 from makespan.schedulers.types import IntArray
@@ -29,22 +30,23 @@ def blocks_of(tokens: int) -> int:
 
 
 @compiled
-def head_fits(requests: Records, instances: Records, i: int) -> bool:
+def head_fits(requests: Records, instances: Records, running: IntArray, i: int) -> bool:
     """Return whether the first waiting request of instance `i` could be admitted: known, a slot and enough blocks."""
     instance = instances[i]
     if instance.queued == 0 or (instance.lags and requests[instance.root].handed_ps > instance.last_start):
         return False
-    return would_fit(requests, instances, i, instance.held_slots, instance.held_blocks)
+    return would_fit(requests, instances, running, i, instance.held_slots, instance.held_blocks)
 
 
 @compiled
-def would_fit(requests: Records, instances: Records, i: int, held_slots: int, held_blocks: int) -> bool:
+def would_fit(requests: Records, instances: Records, running: IntArray, i: int, held_slots: int, held_blocks: int) -> bool:
     """Return whether the first waiting request fits beside what runs and what is held."""
     instance = instances[i]
     if instance.running + held_slots >= instance.max_batch:
         return False
     head = requests[instance.root]
-    return bool(blocks_of(head.prompt + head.generated) <= instance.blocks - instance.used_blocks - held_blocks)
+    needed = blocks_of(head.prompt + head.generated) - blocks_to_share(requests, instances, running, i, instance.root)
+    return bool(needed <= instance.blocks - instance.used_blocks - held_blocks)
 
 
 @compiled
@@ -101,7 +103,7 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
         budget -= chunk
         k += 1
     if not preempted:
-        while budget > 0 and head_fits(requests, instances, i):
+        while budget > 0 and head_fits(requests, instances, running, i):
             row = instance.root
             request = requests[row]
             instance.root = pop(requests, row)
@@ -109,11 +111,17 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
             request.state = RUNNING
             if request.admitted_ps == NOTHING:
                 request.admitted_ps = now
-            request.computed = find_again(requests, instances, i, row)
+            shared = share(requests, instances, running, i, row)
+            found = find_again(requests, instances, i, row, shared)
+            request.computed = (shared + found) * BLOCK_TOKENS
+            if request.fetched:
+                request.computed = max(request.computed, request.pooled)
+            request.pooled = 0
+            request.fetched = 0
             request.chunk = min(request.prompt + request.generated - request.computed, budget)
-            needed = blocks_of(request.computed + request.chunk)
+            needed = blocks_of(request.computed + request.chunk) - shared
             instance.used_blocks += needed
-            take(requests, instances, i, needed - request.computed // BLOCK_TOKENS)
+            take(requests, instances, i, needed - found)
             budget -= request.chunk
             running[i, instance.running] = row
             instance.running += 1
@@ -135,9 +143,10 @@ def _preempt(requests: Records, instances: Records, running: IntArray, i: int, p
     """Take a request out of the batch, drop its KV, queue it again; return the budget that becomes free."""
     row = running[i, position]
     budget = requests[row].chunk
-    freed = blocks_of(requests[row].computed + budget)
+    stay = stop_sharing(requests, instances, running, i, row, position, position)
+    freed = blocks_of(requests[row].computed + budget) - stay
     instances[i].used_blocks -= freed
-    let_go(requests, instances, i, row, freed, requests[row].computed)
+    let_go(requests, instances, i, row, freed, requests[row].computed, stay)
     for k in range(position, instances[i].running - 1):
         running[i, k] = running[i, k + 1]
     instances[i].running -= 1

@@ -41,7 +41,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from makespan.schedulers.instances import Cluster, Instance
+from makespan.schedulers.instances import BLOCK_TOKENS, Cluster, Instance
 from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_alone_ps, prefill_work_ps
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
@@ -97,7 +97,7 @@ def lower_bound(requests: Requests, output_tokens: IntArray, cluster: Cluster) -
         Seconds from time 0 to the last finish. O(n) per line of the step-time table's lower hull.
     """
     limits = _Limits.of(cluster)
-    prompts = requests.prompt_tokens.astype(np.float64)
+    prompts = _own_prompts(requests, cluster).astype(np.float64)
     outputs = output_tokens.astype(np.float64)
     alone = requests.arrival * PICOSECONDS + _alone_ps(prompts, outputs, limits)
     best = float(alone.max())
@@ -105,6 +105,22 @@ def lower_bound(requests: Requests, output_tokens: IntArray, cluster: Cluster) -
         best = max(best, _crossing(prompts, outputs, limits, alpha, beta, len(cluster), best))
     # The sums above are floating point; their relative error is far below this margin.
     return best / PICOSECONDS * (1 - 1e-9)
+
+
+def _own_prompts(requests: Requests, cluster: Cluster) -> IntArray:
+    """Return the tokens of each prompt that no sibling can have computed, shape (n,).
+
+    Where prompts are shared, a step may hold more contexts than fit, but not more of these tokens; each request prefills
+    at least them.
+    """
+    if not any(instance.shares_prompts for instance in cluster):
+        return requests.prompt_tokens
+    _, index, counts = np.unique(
+        np.stack([requests.group, requests.prompt_tokens]), axis=1, return_inverse=True, return_counts=True
+    )
+    shared = (requests.prompt_tokens - 1) // BLOCK_TOKENS * BLOCK_TOKENS
+    own: IntArray = requests.prompt_tokens - np.where(counts[index.ravel()] > 1, shared, 0)
+    return own
 
 
 def _alone_ps(prompts: FloatArray, outputs: FloatArray, limits: _Limits) -> FloatArray:

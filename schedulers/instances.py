@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from makespan.schedulers.kv_moves import KvMoves
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.types import IntArray
 
@@ -35,6 +36,10 @@ class Instance:
     keeps_kv
         Whether a preempted request that comes back finds what KV of it has not been overwritten, as with vLLM's prefix
         caching, which is on by default.
+    shares_prompts
+        Whether a request that is admitted while a sibling of its group, which has computed their prompt, runs there uses
+        that one's whole blocks of it, all but that of the last token: they need no prefill and are held once
+        (prefix caching, automatic in vLLM; BatchLLM, arXiv 2412.03594).
     price_per_hour
         Cost of keeping it, in any currency.
     site
@@ -49,6 +54,7 @@ class Instance:
     max_batched_tokens: int = 8192
     async_scheduling: bool = False
     keeps_kv: bool = False
+    shares_prompts: bool = False
     price_per_hour: float = 0.0
     site: str = ""
     sequence: int = 0
@@ -74,9 +80,18 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """The instances that one dispatcher serves."""
+    """The instances that one dispatcher serves.
+
+    Parameters
+    ----------
+    instances
+        Each of them.
+    kv_moves
+        How KV goes along with a request that leaves an instance before it has ended; None where it is computed again.
+    """
 
     instances: tuple[Instance, ...] = field()
+    kv_moves: KvMoves | None = None
 
     def __post_init__(self) -> None:
         if not self.instances:
@@ -85,15 +100,15 @@ class Cluster:
             raise ValueError("instance sequence numbers must be distinct, got a repeated one")
 
     @classmethod
-    def uniform(cls, instance: Instance, count: int) -> Self:
+    def uniform(cls, instance: Instance, count: int, *, kv_moves: KvMoves | None = None) -> Self:
         """Return `count` copies of `instance`, numbered from 0."""
         if count < 1:
             raise ValueError(f"a cluster needs at least one instance, got {count}")
-        return cls(tuple(replace(instance, sequence=i) for i in range(count)))
+        return cls(tuple(replace(instance, sequence=i) for i in range(count)), kv_moves)
 
     def only(self, instances: IntArray) -> Self:
         """Return the cluster of these instances, in the order given."""
-        return type(self)(tuple(self.instances[int(i)] for i in instances))
+        return type(self)(tuple(self.instances[int(i)] for i in instances), self.kv_moves)
 
     def __len__(self) -> int:
         return len(self.instances)

@@ -115,7 +115,7 @@ class _LinearModel:
         kv = lengths * prompts + lengths * (lengths - 1) // 2
         share = -(-len(rows) // len(view.cluster))
         alpha, weights = [], []
-        cluster = Cluster(tuple(view.cluster.instances[i] for i in view.cluster.by_sequence))
+        cluster = view.cluster.only(view.cluster.by_sequence)
         for instance in cluster:
             line = _tight_line(base_ps(instance), min(share, instance.max_batch))
             alpha.append(line[0])

@@ -1,6 +1,7 @@
 """Orders: which waiting request next."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from makespan.schedulers.view import View
 class ByArrival:
     """First come, first served."""
 
+    own_keys: ClassVar[bool] = True
+
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return arrival times."""
         return view.requests.arrival[rows]
@@ -22,6 +25,8 @@ class ByArrival:
 class LongestFirst:
     """Longest processing time first (Graham 1969), on what is believed to remain."""
 
+    own_keys: ClassVar[bool] = True
+
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return minus the tokens that remain."""
         return view.generated[rows] - view.estimates.point[rows]
@@ -30,6 +35,8 @@ class LongestFirst:
 @dataclass(frozen=True, slots=True)
 class ShortestFirst:
     """Shortest processing time first, on what is believed to remain; best for mean latency (Smith 1956)."""
+
+    own_keys: ClassVar[bool] = True
 
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return the tokens that remain."""
@@ -41,6 +48,7 @@ class InRandomOrder:
     """A fixed random order."""
 
     seed: int = 0
+    own_keys: ClassVar[bool] = True
 
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return a number in (0, 1) that belongs to the request."""
@@ -50,6 +58,8 @@ class InRandomOrder:
 @dataclass(frozen=True, slots=True)
 class FewestGeneratedFirst:
     """Least progress first (Seer's order of probes, arXiv 2511.14617, section 3)."""
+
+    own_keys: ClassVar[bool] = True
 
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return the tokens generated so far."""

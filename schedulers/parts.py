@@ -5,7 +5,7 @@ Ties are broken by `Requests.sequence` and `Instance.sequence`, never by positio
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,11 +13,15 @@ from makespan.schedulers.types import FloatArray, IntArray
 from makespan.schedulers.view import View
 
 HOLD = -1
-"""Placement's answer for a request that stays with the dispatcher."""
+"""The answer of a placement for a request that stays with the dispatcher, of a rebalance for one that goes back to it."""
 
 
 class Order(Protocol):
-    """Which waiting request next?"""
+    """Which waiting request next?
+
+    An order whose key of a request depends on nothing but columns of that request, and changes only with the estimates while
+    it waits, says ``own_keys = True``: requests that come back are then sorted in without asking about the others again.
+    """
 
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return one key for each of `rows`; smaller keys go first, shape (len(rows),)."""
@@ -48,7 +52,11 @@ class Admission(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moves:
-    """Requests to take elsewhere: `rows[k]` goes to `instances[k]`, and what it generated is kept."""
+    """Requests to take elsewhere: `rows[k]` goes to `instances[k]`, and what it generated is kept.
+
+    With `HOLD` for an instance, a request that runs or is queued goes back to the dispatcher, to be placed anew: preemption
+    by the policy (Heddle, arXiv 2603.28101; vllm-ltr, arXiv 2408.15792).
+    """
 
     rows: IntArray
     instances: IntArray
@@ -74,3 +82,20 @@ class Issue(Protocol):
     def abort(self, view: View) -> IntArray:
         """Return the rows to abort now; what they generated is wasted."""
         ...
+
+
+@runtime_checkable
+class Periodic(Protocol):
+    """A rebalance or an issue that wants to be asked from time to time, though nothing has ended or arrived.
+
+    It is asked at every multiple of `every_s` too (Laminar repacks every 5 s, arXiv 2510.12633), in simulated and in real
+    time; at least `SHORTEST_PERIOD_S`.
+    """
+
+    @property
+    def every_s(self) -> float:
+        """Seconds."""
+        ...
+
+
+SHORTEST_PERIOD_S = 1e-6

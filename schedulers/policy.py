@@ -1,13 +1,14 @@
 """A policy is a choice of the five parts."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
 from makespan.schedulers.admissions import EngineAdmits
 from makespan.schedulers.issues import KeepAll
 from makespan.schedulers.orders import ByArrival
-from makespan.schedulers.parts import Admission, Issue, Order, Placement, Rebalance
+from makespan.schedulers.parts import SHORTEST_PERIOD_S, Admission, Issue, Order, Periodic, Placement, Rebalance
 from makespan.schedulers.placements import RoundRobin
 from makespan.schedulers.rebalances import Stay
 from makespan.schedulers.types import IntArray
@@ -22,6 +23,9 @@ class Policy:
     ----------
     order, placement, admission, rebalance, issue
         The parts.
+    chunk_tokens
+        After so many new tokens a request leaves its instance and is placed anew (the divided rollout of Seer,
+        arXiv 2511.14617, section 3.1); None to let it stay until it ends.
     information
         Names of the information sources it is meant for; empty when it uses none.
     source
@@ -33,8 +37,16 @@ class Policy:
     admission: Admission = field(default_factory=EngineAdmits)
     rebalance: Rebalance = field(default_factory=Stay)
     issue: Issue = field(default_factory=KeepAll)
+    chunk_tokens: int | None = None
     information: tuple[str, ...] = ()
     source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.chunk_tokens is not None and self.chunk_tokens < 1:
+            raise ValueError(f"chunk_tokens must be at least 1, got {self.chunk_tokens}")
+        for part in (self.rebalance, self.issue):
+            if isinstance(part, Periodic) and not SHORTEST_PERIOD_S <= part.every_s < inf:
+                raise ValueError(f"every_s must be at least {SHORTEST_PERIOD_S:g} and finite, got {part.every_s}")
 
     @property
     def decides_once(self) -> bool:
@@ -44,7 +56,13 @@ class Policy:
             and isinstance(self.admission, EngineAdmits)
             and isinstance(self.rebalance, Stay)
             and isinstance(self.issue, KeepAll)
+            and self.chunk_tokens is None
         )
+
+    @property
+    def every_s(self) -> float:
+        """The shortest time in which a part wants to be asked again; infinite where none does."""
+        return min((part.every_s for part in (self.rebalance, self.issue) if isinstance(part, Periodic)), default=inf)
 
     @property
     def work_conserving(self) -> bool:

@@ -61,6 +61,10 @@ def check_policy(policy: Policy, *, seed: int = 0, views: int = 12) -> None:
             bool(np.isin(view.state[moves.rows], (QUEUED, RUNNING)).all()) and len(moves.rows) == len(moves.instances),
             f"a rebalance must move requests that are inside an instance, got rows {moves.rows.tolist()}",
         )
+        _require(
+            bool(((moves.instances >= HOLD) & (moves.instances < len(view.cluster))).all()),
+            f"a rebalance must name instances 0 to {len(view.cluster) - 1} or hold, got {moves.instances.tolist()}",
+        )
         aborted = policy.issue.abort(view)
         _require(not view.ended[aborted].any(), f"an issue must abort unfinished requests, got rows {aborted.tolist()}")
     if policy.decides_once:
@@ -73,7 +77,7 @@ def _check_relabelling(policy: Policy, seed: int) -> None:
     count, instances = len(view.requests), len(view.cluster)
     rows, places = rng.permutation(count), rng.permutation(instances)
     relabelled = View.at_start(
-        Cluster(tuple(view.cluster.instances[i] for i in places)),
+        view.cluster.only(places),
         view.requests.take(rows),
         Estimates(view.estimates.point[rows], "drawn"),
     )
@@ -127,6 +131,8 @@ def _states(seed: int, count: int, *, mixed: bool = True) -> Iterator[View]:
             "running": running,
             "queued": queued,
             "kv_blocks_used": rng.integers(0, 100, instances),
+            "turns_done": rng.integers(0, 4, size),
+            "last_instance": np.where(inside, instance, rng.integers(-1, instances, size)),
         }
         estimates = Estimates(rng.integers(1, 400, size).astype(np.float64), "drawn")
         yield View(0.0, cluster, requests, estimates, **{name: _read_only(column) for name, column in columns.items()})

@@ -18,6 +18,8 @@ QUEUED = 1
 RUNNING = 2
 FINISHED = 3
 ABORTED = 4
+AWAY = 5
+"""Between two turns: a tool works, and the request is on no instance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,13 +39,19 @@ class View:
     generated
         Tokens each request has generated, as last reported by the engine. Shape (n,).
     state
-        `OUTSIDE` any instance, `QUEUED` inside one, `RUNNING`, `FINISHED` or `ABORTED`. Shape (n,).
+        `OUTSIDE` any instance, `QUEUED` inside one, `RUNNING`, `FINISHED`, `ABORTED`, or `AWAY` while a tool works.
+        Shape (n,).
     in_flight
         Requests placed on each instance and not yet ended. Shape (N,).
     running, queued
-        Those of them in the batch of the instance, and those that wait inside it. Shape (N,).
+        Those of them in the batch of the instance, and those that wait inside it; one whose KV is on its way there is
+        `QUEUED` but counts only as in flight. Shape (N,).
     kv_blocks_used
         KV blocks in use. Shape (N,).
+    turns_done
+        Turns after which each request has called a tool. Shape (n,).
+    last_instance
+        The instance to which each request was handed last, -1 for never. Shape (n,).
     """
 
     now: float
@@ -59,6 +67,8 @@ class View:
     running: IntArray
     queued: IntArray
     kv_blocks_used: IntArray
+    turns_done: IntArray
+    last_instance: IntArray
 
     @classmethod
     def at_start(cls, cluster: Cluster, requests: Requests, estimates: Estimates) -> "View":
@@ -78,6 +88,8 @@ class View:
             running=idle,
             queued=idle,
             kv_blocks_used=idle,
+            turns_done=np.zeros(count, dtype=np.int64),
+            last_instance=np.full(count, NOWHERE, dtype=np.int64),
         )
 
     def only(self, instances: IntArray) -> "View":
@@ -88,6 +100,7 @@ class View:
             self,
             cluster=self.cluster.only(instances),
             instance=number[self.instance],
+            last_instance=number[self.last_instance],
             in_flight=self.in_flight[instances],
             running=self.running[instances],
             queued=self.queued[instances],

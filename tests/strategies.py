@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from makespan.schedulers.instances import Cluster, Instance
+from makespan.schedulers.kv_moves import KvMoves
 from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import StepTime
+from makespan.schedulers.turns import Turns
 from makespan.schedulers.types import IntArray
 
 
@@ -19,6 +21,7 @@ class Case:
     requests: Requests
     output_tokens: IntArray
     cluster: Cluster
+    turns: Turns | None = None
 
 
 COEFFICIENTS = st.sampled_from([0.0, 1e-6, 3.7e-5])
@@ -41,9 +44,40 @@ def step_times(draw: st.DrawFn, *, prefill_steps: bool = True) -> StepTime:
     return StepTime(*decode, draw(COEFFICIENTS), prefill_steps=prefill, padded_kv_share=draw(st.sampled_from([0, 0.3, 1])))
 
 
+def kv_moves() -> st.SearchStrategy[KvMoves | None]:
+    """Draw how KV travels: in no time, for about the time of a step, or for many; or not at all."""
+    moves = st.builds(KvMoves, st.just(1), st.sampled_from([1e2, 1e4, 1e15]), st.sampled_from([0, 0.003, 0.5]))
+    return st.none() | moves
+
+
+@st.composite
+def turns_of(draw: st.DrawFn, outputs: list[int]) -> Turns:
+    """Cut outputs into up to four turns."""
+    tokens: list[int] = []
+    first = [0]
+    for output in outputs:
+        cuts = draw(st.lists(st.integers(1, max(output - 1, 1)), max_size=3, unique=True).map(sorted))
+        edges = [0, *(cut for cut in cuts if cut < output), output]
+        tokens += np.diff(edges).tolist()
+        first.append(len(tokens))
+    gaps = draw(st.lists(st.sampled_from([0.0, 0.004, 0.7]), min_size=len(tokens), max_size=len(tokens)))
+    added = draw(st.lists(st.sampled_from([0, 1, 17, 40]), min_size=len(tokens), max_size=len(tokens)))
+    for end in first[1:]:
+        gaps[end - 1], added[end - 1] = 0.0, 0
+    return Turns.of(first, tokens, gaps, added)
+
+
 @st.composite
 def cases(
-    draw: st.DrawFn, *, arrivals: bool = False, mixed: bool = True, max_requests: int = 24, prefill_steps: bool = True
+    draw: st.DrawFn,
+    *,
+    arrivals: bool = False,
+    mixed: bool = True,
+    max_requests: int = 24,
+    prefill_steps: bool = True,
+    kv_travels: bool = False,
+    agentic: bool = False,
+    shares: bool = False,
 ) -> Case:
     """Draw tight cases: few slots, few blocks, small budgets, groups, and equal lengths that make ties."""
     count = draw(st.integers(1, max_requests))
@@ -51,8 +85,12 @@ def cases(
     columns = st.lists(length, min_size=count, max_size=count)
     prompts, outputs = draw(columns), draw(columns)
     group = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    if shares and draw(st.booleans()):
+        prompts = [prompts[group.index(number)] for number in group]
     arrival = draw(st.lists(st.floats(0, 2), min_size=count, max_size=count)) if arrivals else None
-    needed = max(p + o for p, o in zip(prompts, outputs, strict=True))
+    turns = draw(turns_of(outputs)) if agentic and draw(st.booleans()) else None
+    added = np.zeros(count, dtype=np.int64) if turns is None else turns.added_of_requests
+    needed = max(p + o + int(a) for p, o, a in zip(prompts, outputs, added, strict=True))
     least_blocks = -(-needed // 16)
 
     def instance() -> Instance:
@@ -64,13 +102,16 @@ def cases(
             max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
             async_scheduling=draw(st.booleans()),
             keeps_kv=draw(st.booleans()),
+            shares_prompts=shares and draw(st.booleans()),
         )
+
+    moves = draw(kv_moves()) if kv_travels else None
 
     size = draw(st.integers(1, 4))
     if mixed and draw(st.booleans()):
         made = [instance() for _ in range(size)]
-        cluster = Cluster(tuple(replace(i, sequence=k) for k, i in enumerate(made)))
+        cluster = Cluster(tuple(replace(i, sequence=k) for k, i in enumerate(made)), moves)
     else:
-        cluster = Cluster.uniform(instance(), size)
+        cluster = Cluster.uniform(instance(), size, kv_moves=moves)
     requests = Requests.of(prompts, np.full(count, 64), group=group, arrival=arrival)
-    return Case(requests, np.array(outputs, dtype=np.int64), cluster)
+    return Case(requests, np.array(outputs, dtype=np.int64), cluster, turns)

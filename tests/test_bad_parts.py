@@ -8,7 +8,7 @@ import pytest
 
 from makespan.harness.experiment import simulate
 from makespan.harness.generators import lognormal
-from makespan.runtime.dispatcher import PolicyError
+from makespan.runtime.policy_answers import PolicyError
 from makespan.schedulers.estimates import Estimates
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.parts import Moves
@@ -42,8 +42,10 @@ def run(policy: Policy, information: Any = None) -> None:
     ("policy", "message"),
     [
         (Policy(rebalance=Answers(Moves(np.array([0]), np.array([2])))), "name an instance 0 to 1 for each of 1 rows"),
-        (Policy(rebalance=Answers(Moves(np.array([0]), np.array([-1])))), "name an instance 0 to 1 for each of 1 rows"),
+        (Policy(rebalance=Answers(Moves(np.array([0]), np.array([-2])))), "name an instance 0 to 1 for each of 1 rows"),
+        (Policy(rebalance=Answers(Moves(np.array([0]), np.array([-1])))), "must let time pass, got 1,000 decisions at 0 s"),
         (Policy(rebalance=Answers(Moves(np.array([0, 1]), np.array([1])))), "for each of 2 rows"),
+        (Policy(rebalance=Answers(Moves(np.array([1, 1]), np.array([1, 0])))), "must name a row once"),
         (Policy(placement=Pull(), rebalance=Answers(Moves(np.array([15]), np.array([1])))), "inside an instance"),
         (Policy(placement=Answers(np.full(16, 2))), "must name instances 0 to 1"),
         (Policy(placement=Answers(np.full(16, -1))), "got 16 requests held for ever"),

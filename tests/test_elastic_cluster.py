@@ -23,7 +23,7 @@ POLICIES = ("fifo", "lpt", "pull_lpt", "least_in_flight", "work_stealing", "skew
 
 @st.composite
 def changed(draw: st.DrawFn) -> tuple[Case, list[Change]]:
-    case = draw(cases(arrivals=True))
+    case = draw(cases(arrivals=True, kv_travels=True, agentic=True, shares=True))
     count = len(case.cluster)
     changes: list[Change] = []
     always = draw(st.integers(0, count - 1))
@@ -38,7 +38,7 @@ def changed(draw: st.DrawFn) -> tuple[Case, list[Change]]:
 
 def run(case: Case, policy: str, changes: list[Change]) -> Timeline:
     return simulate_stage(
-        case.requests, case.output_tokens, case.cluster, load_policy(policy), oracle(case.output_tokens), changes
+        case.requests, case.output_tokens, case.cluster, load_policy(policy), oracle(case.output_tokens), changes, case.turns
     ).timeline
 
 

@@ -21,8 +21,9 @@ from makespan.runtime.sample import Prompt
 from makespan.schedulers import catalog, registry, sources
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.issues import OverIssue
-from makespan.schedulers.parts import Moves
+from makespan.schedulers.parts import HOLD, Moves
 from makespan.schedulers.policy import Policy
+from makespan.schedulers.pull import Pull
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.view import RUNNING, View
 
@@ -101,6 +102,57 @@ def test_a_moved_sample_goes_on_where_it_was(pool: InstancePool) -> None:
     assert serving.timeline is not None
     assert serving.timeline.preemptions.sum() > 0
     assert serving.timeline.recomputed.sum() > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Takes back what runs, each request a few times."""
+
+    def move(self, view: View) -> Moves:
+        rows = np.flatnonzero((view.state == RUNNING) & (view.generated % 5 == 2))[:2]
+        return Moves(rows, np.full(len(rows), HOLD))
+
+
+def test_a_sample_that_is_taken_back_goes_on_where_it_was(pool: InstancePool) -> None:
+    wanted = prompts(20, seed=8)
+    serving = service(pool, Policy(placement=Pull(), rebalance=TakeBack()))
+    check_whole(list(serving.generate(wanted, cap=CAP)), wanted, CAP)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Notes when it is asked."""
+
+    asked: list[float]
+    every_s: float = 0.001
+
+    def move(self, view: View) -> Moves:
+        self.asked.append(view.now)
+        return Moves.none()
+
+
+def test_a_part_is_asked_from_time_to_time_in_real_time_too(pool: InstancePool) -> None:
+    asked: list[float] = []
+    # All run at once, 2 ms a token, and nothing ends before the last.
+    list(
+        service(pool, Policy(placement=Pull(), rebalance=Clock(asked))).generate(prompts(8), cap=CAP, forced=np.full(8, CAP))
+    )
+    assert len(asked) > 20
+
+
+@pytest.mark.parametrize("chunk", [1, 7, CAP])
+def test_samples_in_chunks_are_whole(pool: InstancePool, chunk: int) -> None:
+    wanted = prompts(12, seed=9)
+    serving = service(pool, Policy(placement=Pull(), chunk_tokens=chunk))
+    check_whole(list(serving.generate(wanted, cap=CAP)), wanted, CAP)
+
+
+def test_forced_lengths_hold_over_chunks(pool: InstancePool) -> None:
+    wanted = np.arange(1, 25)
+    policy = Policy(placement=Pull(), chunk_tokens=8)
+    done = list(service(pool, policy).generate(prompts(24), cap=CAP, forced=wanted))
+    assert {sample.row: len(sample.tokens) for sample in done} == dict(enumerate(wanted.tolist()))
+    assert {sample.ended for sample in done} == {"length"}
 
 
 def test_what_was_aborted_is_taken_up_later(pool: InstancePool) -> None:

@@ -1,0 +1,75 @@
+"""What a policy and its information source answer, checked before it is carried out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from makespan.schedulers.estimates import Estimates, Information
+from makespan.schedulers.parts import HOLD, Moves
+from makespan.schedulers.policy import Policy
+from makespan.schedulers.requests import Requests
+from makespan.schedulers.types import IntArray
+from makespan.schedulers.view import QUEUED, RUNNING, View
+
+
+class PolicyError(RuntimeError):
+    """A policy gave an answer that cannot be carried out, or raised."""
+
+
+@contextmanager
+def asking(whom: str) -> Iterator[None]:
+    """Make whatever `whom` raises a `PolicyError`."""
+    try:
+        yield
+    except PolicyError:
+        raise
+    except Exception as error:
+        raise PolicyError(f"{whom} raised {type(error).__name__}: {error}") from error
+
+
+def estimates_of(information: Information, requests: Requests) -> Estimates:
+    """Return what `information` believes, or raise `PolicyError` where it raises or believes something else."""
+    with asking("an information source"):
+        estimates = information.estimate(requests)
+        known = len(estimates.point)
+    if known != len(requests):
+        raise PolicyError(f"an information source must estimate {len(requests)} requests, got {known}")
+    return estimates
+
+
+def placed(policy: Policy, view: View, rows: IntArray) -> IntArray:
+    """Return where the policy wants the first of `rows`, each an instance or `HOLD`."""
+    where = np.asarray(policy.placement.place(view, rows), dtype=np.int64)
+    if len(where) and (len(where) > len(rows) or where.max() >= len(view.cluster) or where.min() < HOLD):
+        raise PolicyError(
+            f"a placement must name instances 0 to {len(view.cluster) - 1} for at most {len(rows)} rows, "
+            f"got {len(where)} from {where.min()} to {where.max()}"
+        )
+    return where
+
+
+def admitted(policy: Policy, view: View, instance: int, rows: IntArray) -> int:
+    """Return how many of `rows`, placed on `instance`, may be handed to it."""
+    count = policy.admission.admit(view, instance, rows)
+    if not 0 <= count <= len(rows):
+        raise PolicyError(f"an admission must admit 0 to {len(rows)} requests, got {count}")
+    return count
+
+
+def moves_of(policy: Policy, view: View) -> Moves:
+    """Return the moves that the policy wants; an engine does not check them."""
+    moves = policy.rebalance.move(view)
+    if not len(moves.rows):
+        return moves
+    count = len(view.cluster)
+    if len(moves.rows) != len(moves.instances) or not ((moves.instances >= HOLD) & (moves.instances < count)).all():
+        raise PolicyError(
+            f"a rebalance must hold or name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
+            f"got {moves.instances.tolist()[:5]}"
+        )
+    if len(np.unique(moves.rows)) < len(moves.rows):
+        raise PolicyError(f"a rebalance must name a row once, got rows {moves.rows.tolist()[:5]}")
+    if not np.isin(view.state[moves.rows], (QUEUED, RUNNING)).all():
+        raise PolicyError(f"a rebalance must move requests that are inside an instance, got rows {moves.rows.tolist()[:5]}")
+    return moves
