@@ -2,10 +2,14 @@
 
 from makespan.schedulers.admissions import BatchCap
 from makespan.schedulers.best_fit_repack import BestFitRepack
+from makespan.schedulers.chunk_pull import ChunkPull
+from makespan.schedulers.comes_back import ComesBack
 from makespan.schedulers.consolidate_tail import ConsolidateTail
 from makespan.schedulers.contiguous_partition import ContiguousPartition
 from makespan.schedulers.equal_finish import EqualFinish
+from makespan.schedulers.feedback_levels import FeedbackLevels
 from makespan.schedulers.goodput_density import GoodputDensityFirst
+from makespan.schedulers.home_unless_skewed import HomeUnlessSkewed
 from makespan.schedulers.isolated_tail import IsolatedTail
 from makespan.schedulers.kv_reserves import ReserveNextStep, ReserveOutput
 from makespan.schedulers.optimal import Optimal
@@ -14,12 +18,15 @@ from makespan.schedulers.orders import (
     InRandomOrder,
     LongestCapFirst,
     LongestFirst,
+    LongestWholeFirst,
     MostProgressFirst,
     ShortestFirst,
+    ShortestWholeFirst,
 )
 from makespan.schedulers.past_future import PastFuture
 from makespan.schedulers.placements import AnyInstance, GroupsInTurn, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
 from makespan.schedulers.policy import Policy
+from makespan.schedulers.preempt_lower import PreemptLower
 from makespan.schedulers.probes_first import ProbesFirst
 from makespan.schedulers.pull import Pull
 from makespan.schedulers.ranked_shares import RankedShares
@@ -34,6 +41,9 @@ BLIND = ()
 
 INFORMED = ("none", "prompt_length", "history", "siblings", "noisy_oracle_0.5", "oracle")
 """What a length-aware policy is raced with by default, from nothing to everything."""
+
+CHUNK = 1024
+"""Tokens of Seer's chunks. The paper gives no number; 8K is quoted second-hand for caps of 40K to 96K."""
 
 # What a published system leaves open, and how it is filled in, is said at each of its parts.
 # fmt: off
@@ -58,7 +68,9 @@ job_average = Policy(order=ProbesFirst(count=3, probes=ByArrival()), placement=L
 past_future = Policy(placement=LeastInFlight(), admission=PastFuture(), source="Past-Future scheduler, LightLLM (arXiv 2507.10150, ASPLOS 2025)")
 past_future_estimates = Policy(placement=LeastInFlight(), admission=PastFuture(predict="estimate"), information=INFORMED, source="Past-Future's peak test on any information (arXiv 2507.10150)")
 past_future_conservative = Policy(placement=LeastInFlight(), admission=PastFuture(predict="cap"), source="the conservative admission that Past-Future is compared with (arXiv 2507.10150)")
-vllm_ltr = Policy(order=ShortestFirst(), placement=StarvationGuard(idle_steps=200), information=INFORMED, source="vllm-ltr, without preemption (arXiv 2408.15792, NeurIPS 2024)")
+vllm_ltr = Policy(order=ShortestWholeFirst(), placement=StarvationGuard(idle_steps=200), rebalance=PreemptLower(ShortestWholeFirst()), information=INFORMED, source="vllm-ltr (arXiv 2408.15792, NeurIPS 2024)")
+least_attained = Policy(order=FeedbackLevels(quantum_tokens=400), placement=Pull(), chunk_tokens=400, source="least attained service: Autellix (arXiv 2502.13965) as in JITServe's code")
+mlfq = Policy(order=FeedbackLevels(quantum_tokens=400, growth=2), placement=Pull(), chunk_tokens=400, source="multilevel feedback queue: FastServe (arXiv 2305.05920) as in vllm-ltr's code")
 goodput_density = Policy(order=GoodputDensityFirst(decode_weight=8), placement=Pull(), information=INFORMED, source="JITServe's priority without deadlines (arXiv 2504.20068, NSDI 2026)")
 batch_llm = Policy(order=DecodeHeavyGroupsFirst(), placement=WholeGroups(), admission=ReserveOutput(), information=INFORMED, source="BatchLLM (arXiv 2412.03594, MLSys 2026)")
 dynarl = Policy(order=MostProgressFirst(), placement=Pull(), source="DynaRL's order of requests (OSDI 2026)")
@@ -67,6 +79,9 @@ laminar = Policy(placement=LeastInFlight(), rebalance=BestFitRepack(every_s=5), 
 rhymerl = Policy(order=LongestFirst(), placement=RankedShares(), rebalance=RebalanceOverdue(last=0.1), information=("none", "history", "noisy_oracle_0.5", "oracle"), source="RhymeRL's HistoPipe within one stage (arXiv 2508.18588, ASPLOS 2026)")
 tail_sieve = Policy(placement=IsolatedTail(excess=0.1), information=("none", "history", "noisy_oracle_0.5", "oracle"), source="TailSieve (arXiv 2608.22788)")
 heddle_partition = Policy(order=LongestFirst(), placement=ContiguousPartition(), information=INFORMED, source="Heddle's placement alone (arXiv 2603.28101)")
+heddle = Policy(order=LongestWholeFirst(), placement=ComesBack(ContiguousPartition(), HomeUnlessSkewed()), admission=BatchCap(), rebalance=PreemptLower(LongestWholeFirst()), information=INFORMED, source="Heddle without its resource manager (arXiv 2603.28101)")
+seer = Policy(order=ProbesFirst(), placement=ChunkPull(CHUNK), chunk_tokens=CHUNK, information=("siblings", "oracle"), source="Seer without speculative decoding (arXiv 2511.14617v3, Algorithm 2)")
+divided = Policy(placement=ChunkPull(CHUNK), chunk_tokens=CHUNK, source="Seer's divided rollout without context (arXiv 2511.14617v3, Figure 10)")
 seer_group_atomic = Policy(order=ProbesFirst(), placement=WholeGroups(), admission=BatchCap(), information=("siblings",), source="Seer's order without division, a group on one instance (arXiv 2511.14617)")
 seer_undivided = Policy(order=ProbesFirst(), placement=Pull(), information=("siblings",), source="Seer's order without division, groups split (arXiv 2511.14617)")
 # fmt: on

@@ -80,12 +80,13 @@ class LongestCapFirst:
 
 @dataclass(frozen=True, slots=True)
 class MostProgressFirst:
-    """The longest reusable prefix first: what has generated most (DynaRL, OSDI 2026; the opposite of longest first)."""
+    """Most turns done first, then the longest reusable prefix (DynaRL, OSDI 2026; the opposite of longest first)."""
 
     def keys(self, view: View, rows: IntArray) -> FloatArray:
-        """Return minus the tokens whose KV an earlier run has computed; a request that never ran has none."""
+        """Return minus turns and, below them, tokens whose KV an earlier run has computed; one that never ran has none."""
         ran = view.generated[rows] > 0
-        return -np.where(ran, view.requests.prompt_tokens[rows] + view.generated[rows], 0).astype(float)
+        prefix = np.where(ran, view.requests.prompt_tokens[rows] + view.generated[rows], 0)
+        return -(view.turns_done[rows] * 2.0**32 + prefix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,11 @@ def test_the_largest_cap_goes_first_and_equal_caps_go_by_arrival() -> None:
     assert ordered(LongestCapFirst(), view) == [1, 2, 0]
 
 
+def test_what_has_done_most_turns_goes_first_and_then_what_has_the_longest_cached_prefix() -> None:
+    view = view_of([9] * 3, prompts=[90, 5, 50], generated=[10, 10, 10])
+    assert ordered(MostProgressFirst(), replace(view, turns_done=np.array([0, 2, 2]))) == [2, 1, 0]
+
+
 def test_what_has_the_longest_cached_prefix_goes_first() -> None:
     assert ordered(MostProgressFirst(), view_of([9] * 4, prompts=[90, 5, 50, 1], generated=[0, 10, 0, 30])) == [3, 1, 0, 2]
 

@@ -1,5 +1,7 @@
 """Seer's placement of chunks, and preemption by priority, on worked examples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from views import view_of
 
 from makespan.schedulers.chunk_pull import ChunkPull
 from makespan.schedulers.comes_back import ComesBack
+from makespan.schedulers.home_unless_skewed import HomeUnlessSkewed
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.orders import LongestWholeFirst, ShortestWholeFirst
 from makespan.schedulers.parts import HOLD
@@ -117,6 +120,18 @@ def test_what_has_run_is_placed_by_the_second_part_and_what_has_not_by_the_first
         *[0] * 4,
         *[HOLD] * 5,
     ]
+
+
+def test_what_comes_back_goes_home_unless_its_home_has_far_more_to_do_than_the_mean() -> None:
+    lengths, state = [900, 300, 50, 50, 50], [RUNNING, RUNNING] + [OUTSIDE] * 3
+    view = view_of(lengths, instance=[0, 1, -1, -1, -1], state=state, generated=[0, 0, 10, 10, 0])
+    view = replace(view, last_instance=np.array([0, 1, 0, 1, -1]))
+    rows = np.array([2, 3, 4])
+    # 900 tokens are 1.5 times the mean of 600.
+    assert HomeUnlessSkewed(1.6).place(view, rows).tolist() == [0, 1, 1]
+    assert HomeUnlessSkewed(1.25).place(view, rows).tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"skew of loads must be at least 1, got 0\.9"):
+        HomeUnlessSkewed(0.9)
 
 
 def test_a_request_that_has_outgrown_what_is_believed_is_as_long_as_it_is() -> None:
