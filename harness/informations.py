@@ -5,6 +5,7 @@ import re
 from makespan.harness.workload import Workload
 from makespan.schedulers import sources
 from makespan.schedulers.estimates import Information
+from makespan.schedulers.job_average import JobAverage
 from makespan.schedulers.registry import BrokenPlugin, UnknownName, information
 
 
@@ -38,6 +39,11 @@ def history(workload: Workload, seed: int) -> Information:
 def siblings(workload: Workload, seed: int) -> Information:
     """The longest finished sibling."""
     return sources.Siblings(workload.requests)
+
+
+def job_average(workload: Workload, seed: int) -> Information:
+    """A running average of the lengths that have finished in the group."""
+    return JobAverage(workload.requests)
 
 
 _NOISY = re.compile(r"noisy_oracle_(\d+(?:\.\d+)?)")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from makespan.schedulers.draws import uniform
 from makespan.schedulers.types import FloatArray, IntArray
 from makespan.schedulers.view import View
@@ -62,3 +64,44 @@ class FewestGeneratedFirst:
     def keys(self, view: View, rows: IntArray) -> FloatArray:
         """Return the tokens generated so far."""
         return view.generated[rows].astype(float)
+
+
+@dataclass(frozen=True, slots=True)
+class LongestCapFirst:
+    """The largest cap on new tokens first: SGLang's ``--schedule-policy lof``, longest output first.
+
+    Where every request has the same cap, as in RL, it is first come, first served.
+    """
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return minus the cap."""
+        return -view.requests.max_new_tokens[rows].astype(float)
+
+
+@dataclass(frozen=True, slots=True)
+class MostProgressFirst:
+    """Most turns done first, then the longest reusable prefix (DynaRL, OSDI 2026; the opposite of longest first)."""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return minus turns and, below them, tokens whose KV an earlier run has computed; one that never ran has none."""
+        ran = view.generated[rows] > 0
+        prefix = np.where(ran, view.requests.prompt_tokens[rows] + view.generated[rows], 0)
+        return -(view.turns_done[rows] * 2.0**32 + prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class LongestWholeFirst:
+    """The longest output first, on the whole of what is believed and at least what there is; running costs no place."""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return minus the believed length."""
+        return -np.maximum(view.estimates.point[rows], view.generated[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class ShortestWholeFirst:
+    """The shortest output first, on the whole of what is believed: a ranker's score (vllm-ltr, arXiv 2408.15792)."""
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return the believed length."""
+        return view.estimates.point[rows].copy()
