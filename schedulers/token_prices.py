@@ -13,9 +13,10 @@ from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_rate
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
 
-_SLOPES = 5
+_SLOPES = 9
 _FEW = 48
 _CHUNK = 2**18
+_TINY = 1e-250
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class StepCharge:
             below = table if linear else alpha + beta * np.arange(1, len(table) + 1)
             directions = [(1.0, 0.0), (0.0, 1.0), (beta, kv)]
             # By count a slope says nothing: the whole table is shared evenly. Without KV a line shares by count, too.
-            directions = directions[bool(charges) and linear : 3 if kv else 2]
+            directions = directions[bool(charges) and linear : 3 if beta * kv else 2]
             charges += [cls(kind, below, kv, float(prefill), beta, *direction) for direction in directions]
         return charges
 
@@ -110,8 +111,7 @@ class StepCharge:
             others = most
         else:
             # More KV of others makes the step longer and the share smaller; the best is where both change alike.
-            with np.errstate(divide="ignore"):
-                balance = np.sqrt(shared) * (1 / np.sqrt(worth * (self.kv_ps * self.by_kv)))
+            balance = np.sqrt(np.maximum(shared, 0) / np.maximum(worth * (self.kv_ps * self.by_kv), _TINY))
             others = np.clip(balance - size / self.by_kv, fewest, most)
         cost = worth * (table + self.kv_ps * (held + others)) + shared / (size + self.by_kv * others)
         least: FloatArray = cost.min(axis=2) + price * (self.slope + self.kv_ps * held[:, :, 0])

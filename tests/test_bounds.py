@@ -8,7 +8,7 @@ from strategies import Case, cases
 
 from makespan.harness.experiment import simulate
 from makespan.harness.workload import Workload
-from makespan.schedulers import bounds
+from makespan.schedulers import request_cells
 from makespan.schedulers.bounds import lower_bound
 from makespan.schedulers.catalog import fifo
 from makespan.schedulers.instances import Cluster, Instance
@@ -127,9 +127,9 @@ def test_many_requests_in_classes_are_no_worse_than_one_by_one_by_more_than_a_li
     requests = Requests.of(rng.integers(1, 500, 20_000), np.full(20_000, 8001))
     cluster = Cluster.uniform(Instance(StepTime((1, 256), (0.008, 0.02), 3e-8, 1e-5), 400_000, max_batch=128), 64)
     merged = lower_bound(requests, outputs, cluster)
-    classes, bounds._CLASSES = bounds._CLASSES, 10**9
+    few, request_cells._ONE_BY_ONE = request_cells._ONE_BY_ONE, 10**9
     try:
         single = lower_bound(requests, outputs, cluster)
     finally:
-        bounds._CLASSES = classes
+        request_cells._ONE_BY_ONE = few
     assert single * (1 - 1e-3) <= merged <= single * (1 + 1e-9)
