@@ -92,9 +92,7 @@ def solve_assignment(plan: StagePlan, start: IntArray, end_ps: float, time_limit
     solver = cp_model.CpSolver()
     solver.parameters.max_deterministic_time = time_limit_s
     solver.parameters.random_seed = seed
-    # Interleaved workers share one thread of time in a fixed order: parallel ideas, reproducible answers.
-    solver.parameters.num_workers = 8
-    solver.parameters.interleave_search = True
+    solver.parameters.num_workers = 1
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Assignment(start, 0.0)

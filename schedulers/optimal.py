@@ -99,8 +99,8 @@ class Optimal:
         starts += [plan.least_end(), plan.first_fit()] + ([] if hint is None else [whole(hint)])
         best = min(starts, key=lambda where: float(plan.ends(where).max()))
         end = float(plan.ends(best).max())
-        moving, bound = _moving_bound_ps(plan), 0.0
-        bound = max(stay_bound_ps(plan), moving)
+        moving = _moving_bound_ps(plan)
+        bound = max(stay_bound_ps(plan, interrupted=False), moving)
         if end > bound * (1 + _TIGHT):
             found = solve_assignment(plan, best, end, self.time_limit_s, self.seed)
             bound = max(bound, found.bound_ps)
