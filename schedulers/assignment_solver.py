@@ -6,8 +6,8 @@ instance i. With supporting lines (alpha, beta) of its table, an instance ends n
     alpha * steps + beta * (tokens) + gamma * (KV, over all steps) + rho * (prompt tokens),
 
 where ``steps`` is at least the longest length on it, tokens / B, KV / C and, when no request is interrupted, ``r`` times the
-length of a class if more than ``(r - 1) * B`` requests at least as long run there. A class counts with its least members, so what
-the solver proves holds for all schedules in which each request runs on one instance from its start to its end.
+length of a class if more than ``(r - 1) * B`` requests at least as long run there. A class counts with its least members,
+so what the solver proves holds for all schedules in which each request runs on one instance from its start to its end.
 """
 
 from dataclasses import dataclass
@@ -62,32 +62,45 @@ def solve_assignment(plan: StagePlan, start: IntArray, end_ps: float, time_limit
         size, fixed = len(rows), int(plan.fixed[rows[0]])
         row = [model.new_int_var(size if fixed == i else 0, size, f"c{c}_i{i}") for i in range(len(plan.cluster))]
         model.add(sum(row) == size)
-        for i, count in enumerate(row):
-            model.add_hint(count, int((start[rows] == i).sum()))
         counts.append(row)
-    lengths = [int(plan.lengths[rows].min()) for rows in classes]
-    kv = [int(plan.kv[rows].min()) for rows in classes]
-    prompts = np.array([plan.prompts[rows].min() for rows in classes], dtype=np.float64)
+    lengths = np.array([plan.lengths[rows].min() for rows in classes])
+    kv = np.array([plan.kv[rows].min() for rows in classes])
+    prefill = np.array([plan.prefill[rows].min() for rows in classes], dtype=np.float64)
+    ends = []
     for i, instance in enumerate(plan.cluster):
-        here = [row[i] for row in counts]
-        steps = model.new_int_var(0, int(plan.lengths.sum()), f"steps_{i}")
-        model.add(instance.max_batch * steps >= sum(n * x for n, x in zip(lengths, here, strict=True)))
-        model.add(instance.kv_blocks * BLOCK_TOKENS * steps >= sum(n * x for n, x in zip(kv, here, strict=True)))
+        here, hint = [row[i] for row in counts], np.array([(start[rows] == i).sum() for rows in classes])
+        for variable, value in zip(here, hint.tolist(), strict=True):
+            model.add_hint(variable, value)
+        # Steps times the first number are at least the costs of the variables; the last column is their hint.
+        least = [(instance.max_batch, lengths, here, hint), (instance.kv_blocks * BLOCK_TOKENS, kv, here, hint)]
         for c, rows in enumerate(classes):
             used = here[c] if len(rows) == 1 else model.new_bool_var(f"used_c{c}_i{i}")
             if len(rows) > 1:
                 model.add(here[c] <= len(rows) * used)
-            model.add(steps >= lengths[c] * used)
+                model.add_hint(used, bool(hint[c]))
+            least.append((1, lengths[[c]], [used], np.minimum(hint[[c]], 1)))
         for c in _rounds(plan, classes):
-            rounds = model.new_int_var(0, len(plan), f"rounds_c{c}_i{i}")
+            rounds, taken = (
+                model.new_int_var(0, len(plan), f"rounds_c{c}_i{i}"),
+                -(-hint[: c + 1].sum() // instance.max_batch),
+            )
             model.add(instance.max_batch * rounds >= sum(here[: c + 1]))
-            model.add(steps >= lengths[c] * rounds)
+            model.add_hint(rounds, int(taken))
+            least.append((1, lengths[[c]], [rounds], np.array([taken])))
+        steps = model.new_int_var(0, int(plan.lengths.sum()), f"steps_{i}")
+        for per, cost, variables, _ in least:
+            model.add(per * steps >= sum(int(k) * x for k, x in zip(cost, variables, strict=True)))
+        hinted = max(-(-int(cost @ values) // per) for per, cost, _, values in least)
+        model.add_hint(steps, hinted)
         lines = supporting_lines(base_ps(instance))
         for k in np.unique(np.linspace(0, len(lines) - 1, _LINES).astype(int)).tolist():
             alpha, beta = lines[k]
-            prefill = prefill_work_ps(instance, prompts, alpha, beta)
-            work = [int(beta * n + least_kv_ps(instance) * s + p) // tick for n, s, p in zip(lengths, kv, prefill, strict=True)]
-            model.add(makespan >= int(alpha) // tick * steps + sum(w * x for w, x in zip(work, here, strict=True)))
+            work = (
+                (beta * lengths + least_kv_ps(instance) * kv + prefill_work_ps(instance, prefill, alpha, beta)) // tick
+            ).astype(np.int64)
+            model.add(makespan >= int(alpha) // tick * steps + sum(int(w) * x for w, x in zip(work, here, strict=True)))
+            ends.append(int(alpha) // tick * hinted + int(work @ hint))
+    model.add_hint(makespan, max(ends))
     model.minimize(makespan)
     solver = cp_model.CpSolver()
     solver.parameters.max_deterministic_time = time_limit_s

@@ -1,9 +1,9 @@
 """A proven lower bound on the makespan of any policy, clairvoyant ones included.
 
-Model. There are instances of several kinds, N_i of kind i. A step of an instance that makes b tokens, whose requests hold S
-tokens of KV, and computes q prompt tokens lasts at least ``table_i(b) + gamma_i * S + rho_i * q``; always b <= B_i, S <= C_i.
-Request j arrives at r_j, has p_j prompt tokens and yields L_j tokens; the one numbered g = 0 ... L_j - 1 comes from a step in
-which j holds ``k = p_j + g`` tokens of KV. A request is in at most one step at a time. Preemption, migration, chunking
+Model. There are instances of several kinds, N_i of kind i. A step of one that makes b tokens, whose requests hold S tokens
+of KV, and computes q prompt tokens lasts at least ``table_i(b) + gamma_i * S + rho_i * q``; always b <= B_i, S <= C_i.
+Request j arrives at r_j, has p_j prompt tokens and yields L_j tokens; the one numbered g = 0 ... L_j - 1 comes from a step
+in which j holds ``k = p_j + g`` tokens of KV. A request is in at most one step at a time. Preemption, migration, chunking
 and perfect foresight are allowed and free.
 
 Charges. For each kind choose a slope and a direction (x, y), not negative, and let a step charge a token at k
@@ -14,34 +14,34 @@ Over the b tokens of a step, which hold S, the charges sum to ``table_i(b) + gam
 
 Theorem. For all prices mu_j >= 0 of a request's time and nu_i >= 0 of an instance's, every schedule has a makespan T with
 
-    T * (sum_j mu_j + sum_i N_i * nu_i)  >=  r * sum_i N_i * nu_i + sum_j [ mu_j * r_j + p_j * min_i (mu_j + nu_i) * rho_i
-        + sum_g min_{i, b, S} ( mu_j * (table_i(b) + gamma_i * S) + nu_i * charge_i(p_j + g; b, S) ) ],
+    T * (sum_j mu_j + sum_i N_i * nu_i)
+        >= r * sum_i N_i * nu_i + sum_j [ mu_j * r_j + p_j * min_i (mu_j + nu_i) * rho_i
+           + sum_g min_{i, b, S} ( mu_j * (table_i(b) + gamma_i * S) + nu_i * charge_i(p_j + g; b, S) ) ],
 
-where r is the first arrival and the minimum is over what steps with that token there can be: 1 <= b <= B_i, and the others
-hold something, ``k + (b - 1) * min p <= S <= C_i``.
+where r is the first arrival and the inner minimum is over the steps that can make that token: 1 <= b <= B_i, and the others
+in it hold something, ``k + (b - 1) * min p <= S <= C_i``.
 
 Proof. Let t_s be the length of step s less its prefill time. The steps that contain j are disjoint in time and come after
-r_j. Those that make its tokens last t_s + rho * q_s, and all of them together compute its prompt; so with t(jg) the t_s of
-the step that makes token g, ``T >= r_j + sum_g t(jg) + sum of rho_i over its prompt tokens``. Steps on one instance are disjoint
-and come after r; so ``N_i * T >= N_i * r + sum of (t_s + rho_i * q_s)`` over the steps of kind i, and t_s is at least the sum of
-its charges. Add the first with weights mu_j and the second with weights nu_i. Every token then appears once, with mu_j
-times the length of its step and nu_i times its charge, and every prompt token with (mu_j + nu_i) * rho_i. Replace each
-by its least value. QED.
+r_j; together they compute its prompt. So with t(jg) the t_s of the step that makes token g, ``T >= r_j + sum_g t(jg) +`` the
+rho_i of its prompt tokens. Steps on one instance are disjoint and come after r. So ``N_i * T >= N_i * r + sum of (t_s +
+rho_i * q_s)`` over the steps of kind i, and t_s is at least the sum of its charges. Add the first with weights mu_j and the
+second with weights nu_i. Every token then appears once, with mu_j times the length of its step and nu_i times its charge,
+and every prompt token with (mu_j + nu_i) * rho_i. Replace each by its least value. QED.
 
-With one kind and no KV costs, charging by count (x = 1, y = 0) leaves nothing out: with fractions of steps allowed, the best prices
-give the optimum of the linear program over (request, batch size), by its duality. With KV costs the direction matters; several are
-tried (`token_prices`). A supporting line ``table(b) >= alpha + beta * b`` with slope = beta, (x, y) = (beta, gamma), other requests'
-KV forgotten, is the earlier closed form: N * T >= W + P + alpha * max(sum_j S_j**2 / (T - a_j), K / C, L / B).
+With one kind and no KV costs, charging by count (x = 1, y = 0) leaves nothing out: where fractions of steps are allowed, the
+best prices give the optimum of the linear program over (request, batch size), by its duality. With KV costs the direction
+matters, and several are tried (`token_prices`). With a supporting line, ``table(b) >= alpha + beta * b``, slope = beta and
+(x, y) = (beta, gamma), it becomes a closed form: ``N * T >= W + P + alpha * max(sum_j S_j**2 / (T - a_j), K / C, L / B)``.
 
-The best prices. Both sides scale with the prices, so let nu_i be given. What the right side exceeds the left by is then a
-sum over requests of functions of mu_j alone, and T is a bound as long as the sum of their maxima is not negative. As a
-function of T that sum is convex and falls: Newton's method from a known bound comes from below and each of its iterates is a bound.
-The mu_j are taken from a grid, requests in cells share one (`request_cells`). The nu_i of several kinds are searched for, from
-equal prices, which are as if every instance were as good as the best in every respect or better, and from prices at which a mean token
-costs the same everywhere.
+The best prices. Both sides scale with the prices, so let the nu_i be given. The right side less the left is then a sum over
+requests of functions of mu_j alone, and T is a bound as long as the sum of their maxima is not negative. As a function of T
+that sum is convex and falls: Newton's method comes from a known bound below, and each of its iterates is a bound. The mu_j
+are taken from a grid, and requests in a cell share one (`request_cells`). The nu_i of several kinds are searched for, from
+equal prices, which are no worse than if every instance were as good as the best in every respect, and from prices at which
+a mean token costs the same everywhere.
 
-The longest request alone is added separately: T >= arrival_j + prefill of j in steps of at least table(1) each + its decode steps
-with b = 1 and all their KV.
+The longest request alone is added separately: T >= arrival_j + prefill of j in steps of at least table(1) each + its decode
+steps with b = 1 and all their KV.
 
 Where steps that prefill have a law of their own, or uneven contexts cost extra, the theorem holds with the line, gamma and
 rho of `prefill_bound`: every step still lasts at least what the model above says of it.
@@ -134,7 +134,10 @@ class _Dual:
     ) -> tuple[FloatArray, tuple[float, float]]:
         """Return prices of instances, by changing one at a time as long as that raises the bound, and the range of mu."""
         cells = self.cells
-        work = [float((cells.tokens @ charge.least(cells.nodes, np.zeros(1), 1.0, *self._kv, few=True)).sum()) for charge in scheme]
+        work = [
+            float((cells.tokens @ charge.least(cells.nodes, np.zeros(1), 1.0, *self._kv, few=True)).sum())
+            for charge in scheme
+        ]
         best = (bound, np.ones(len(scheme)), used)
         even = work[0] / np.array(work)
         first = self._crossing(scheme, even, _TIMES, few=True)

@@ -116,5 +116,7 @@ class Optimal:
 
 
 def _moving_bound_ps(plan: StagePlan) -> float:
-    requests = Requests.of(plan.prompts, plan.lengths)
-    return lower_bound(requests, plan.lengths, plan.cluster) * PICOSECONDS
+    """Return the bound on what is yet to be placed: what runs has its prompt behind it, which a bound must not count."""
+    free = plan.fixed < 0
+    requests = Requests.of(plan.prompts[free], plan.lengths[free])
+    return lower_bound(requests, plan.lengths[free], plan.cluster) * PICOSECONDS

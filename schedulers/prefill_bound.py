@@ -45,7 +45,7 @@ def prefill_rate_ps(instance: Instance, alpha: float, beta: float) -> float:
 
 def prefill_work_ps(instance: Instance, prompts: FloatArray, alpha: float, beta: float) -> FloatArray:
     """Return the work that prompts of these lengths add at least under the line (alpha, beta), shape (n,)."""
-    counted = prompts if instance.step_time.prefill_steps is None else prompts - 1
+    counted = prompts if instance.step_time.prefill_steps is None else np.maximum(prompts - 1, 0)
     return prefill_rate_ps(instance, alpha, beta) * counted
 
 

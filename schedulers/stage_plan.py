@@ -6,8 +6,8 @@ decreasing order
 
     end = sum_k E_k * (table(k) - table(k - 1)) + gamma * (KV held, over all steps) + rho * (prompt tokens),   table(0) = 0.
 
-This is the engine to the picosecond but for prompts that do not fit the token budget of the first steps, and for KV: what does
-not fit is preempted. A plan is charged for the steps that its KV takes at least.
+This is the engine to the picosecond but for prompts that do not fit the token budget of the first steps, and for KV: what
+does not fit is preempted. A plan is charged for the steps that its KV takes at least.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class StagePlan:
     rows
         The requests, by what remains of them, shape (n,).
     lengths, prompts
-        Tokens that remain to be made, and tokens to be prefilled first, shape (n,).
+        Tokens that remain to be made, and tokens that come before them, shape (n,).
     fixed
         The instance on which each already is, or -1, shape (n,).
     """
@@ -54,9 +54,7 @@ class StagePlan:
         remaining = np.maximum(np.rint(view.estimates.point) - view.generated, 1).astype(np.int64)
         known = known[np.lexsort((view.requests.sequence[known], -remaining[known]))]
         fixed = np.where(np.isin(known, rows), NOWHERE, view.instance[known])
-        return cls(
-            view.cluster, known, remaining[known], (view.requests.prompt_tokens + view.generated)[known], fixed
-        )
+        return cls(view.cluster, known, remaining[known], (view.requests.prompt_tokens + view.generated)[known], fixed)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,10 +64,15 @@ class StagePlan:
         """Token-steps of KV of each request, shape (n,)."""
         return self.lengths * self.prompts + self.lengths * (self.lengths - 1) // 2
 
+    @property
+    def prefill(self) -> IntArray:
+        """Tokens of each request that are yet to be computed before its next one, shape (n,); what is placed has done so."""
+        return np.where(self.fixed < 0, self.prompts, 0)
+
     def besides(self) -> FloatArray:
         """Return picoseconds each request adds to each instance for its KV and its prompt, shape (N, n)."""
         work = [
-            least_kv_ps(i) * self.kv + prefill_work_ps(i, self.prompts.astype(np.float64), *supporting_lines(base_ps(i))[0])
+            least_kv_ps(i) * self.kv + prefill_work_ps(i, self.prefill.astype(np.float64), *supporting_lines(base_ps(i))[0])
             for i in self.cluster
         ]
         return np.array(work, dtype=np.float64)

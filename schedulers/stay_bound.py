@@ -6,21 +6,20 @@ is busy for at least
     alpha * max_{j in A} L_j + sum_{j in A} w_j,    w_j = beta * L_j + gamma * (KV of j, over its steps) + rho * p_j.
 
 So an instance whose longest request has M steps has room for ``room(M) = min over lines of (T - alpha * M)`` of such work,
-once the work of each line is measured in that of one of them: a line with a smaller beta counts every request at least
-beta / beta' times as much.
+once the work of each line is measured in that of one of them, by the least ratio of the two among requests no longer than M.
 
-Theorem. If all requests fit by T, they fit so: take them longest first; fill instance after instance up to room(M), M being the
-longest request that is not yet placed in full; a request may be split.
+Theorem. If all requests fit by T, they fit so: take them longest first; fill instance after instance up to room(M), M being
+the longest request that is not yet placed in full; a request may be split.
 
-Proof. Take any assignment that ends by T, its instances by falling longest request M_1 >= M_2 >= ... All requests longer than
-M_i are on the first i - 1 of them, and so is their work. By induction the filling has placed at least as much work on its
-first i - 1 instances, always the longest first, so none longer than M_i is left to it, its own M is at most M_i and its
-room on instance i is at least as large: the work placed on the first i is again at least as much. QED.
+Proof. Take any assignment that ends by T, its instances by falling longest request M_1 >= M_2 >= ... All requests longer
+than M_i are on the first i - 1 of them, and so is their work. By induction the filling has placed at least as much work on
+its first i - 1 instances, always the longest first, so none longer than M_i is left to it, its own M is at most M_i and
+its room on instance i is at least as large: the work placed on the first i is again at least as much. QED.
 
 Where no request is interrupted, each takes a slot of its instance for as many steps in a row as it has tokens. Of q requests
 with at least ``length`` tokens some instances must take more than others: with r_i rounds, of B requests each, instance i
-makes at least ``r_i * length`` steps and has room(r_i * length), which is concave in r_i. As ``sum r_i >= q / B``, the total is
-most when rounds are spread as evenly as whole numbers can be; it must hold all work.
+makes at least ``r_i * length`` steps and has room(r_i * length), which is concave in r_i. As ``sum r_i >= q / B``, the total
+is most when rounds are spread as evenly as whole numbers can be; it must hold all work.
 
 Where instances differ, each is taken to be as good as the best of them in every respect.
 """
@@ -37,19 +36,29 @@ from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
 
 _HALVINGS = 50
-_LINES = 8
+_SLOPES = 24
 _ROUNDS = 24
+_TINY = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Room:
-    """How much work an instance has room for that makes so many steps; picoseconds, work in the unit of one line."""
+    """How much work an instance has room for, in picoseconds and in the unit of one line.
 
-    lines: tuple[tuple[float, float], ...]
+    Parameters
+    ----------
+    alpha
+        Of each line, shape (lines,).
+    share
+        Least ratio of a line's work to that of the unit among requests k, k + 1 …, shape (requests, lines).
+    """
 
-    def until(self, end: float, steps: float) -> float:
-        """Return the room, or minus infinity where the steps alone take longer."""
-        room = min((end - alpha * steps) / share for alpha, share in self.lines)
+    alpha: FloatArray
+    share: FloatArray
+
+    def until(self, end: float, steps: float, first: int) -> float:
+        """Return the room for requests from `first` on beside so many steps, or minus infinity where these take longer."""
+        room = float(((end - self.alpha * steps) / self.share[first]).min())
         return room if room >= 0 else -np.inf
 
 
@@ -68,22 +77,33 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
     for instance in plan.cluster:
         below = base_ps(instance)
         table[: len(below)] = np.minimum(table[: len(below)], below)
-    lines = [(alpha, beta) for alpha, beta in supporting_lines(table) if beta > 0]
+    # Many lines through the step of a full batch: what they say lies between steps that are full and those that are few.
+    slopes = np.array([beta for _, beta in supporting_lines(table) if beta > 0])
+    slopes = np.union1d(slopes, np.linspace(0, slopes[-1], _SLOPES)[1:])
+    slopes = np.append(0.0, slopes)
+    batch = np.arange(1, widest + 1)
+    lines = [(max(float((table[1:] - beta * batch).min()), 0.0), float(beta)) for beta in slopes]
     lengths = plan.lengths.astype(np.float64)
     kv = min(least_kv_ps(i) for i in plan.cluster) * plan.kv
     # A prompt token costs what it costs under the most careful of the lines.
     rate = min(prefill_rate_ps(i, *line) for i in plan.cluster for line in lines)
+    besides = kv + rate * np.maximum(plan.prefill - 1, 0)
+    works = np.outer(lengths, [beta for _, beta in lines]) + besides[:, None]
+    alpha = np.array([a for a, _ in lines])
+    high = float((alpha * lengths.sum() + works.sum(axis=0)).max())
     best = 0.0
-    for k in np.unique(np.linspace(0, len(lines) - 1, _LINES).astype(int)).tolist():
-        unit = lines[k][1]
-        work = np.cumsum(unit * lengths + kv + rate * np.maximum(plan.prompts - 1, 0))
-        room = _Room(tuple((alpha, min(1.0, beta / unit)) for alpha, beta in lines))
-        high = float(work[-1]) + max(alpha for alpha, _ in lines) * float(lengths.sum())
-        best = _bisected(best, high, partial(_fill, lengths, work, room, len(plan.cluster)))
+    for work in works.T:
+        if work.min() == 0:
+            continue
+        # A line that charges a request nothing still says how long the steps take.
+        ratio = np.maximum(works / work[:, None], _TINY)
+        room = _Room(alpha, np.minimum.accumulate(ratio[::-1])[::-1])
+        placed = np.cumsum(work)
+        best = _bisected(best, high, partial(_fill, lengths, placed, room, len(plan.cluster)))
         if not interrupted:
             for q in _last_of_lengths(plan.lengths):
                 rounds = divmod(-(-(q + 1) // widest), len(plan.cluster))
-                spread = partial(_spread, float(work[-1]), room, float(lengths[q]), len(plan.cluster), rounds)
+                spread = partial(_spread, float(placed[-1]), room, float(lengths[q]), len(plan.cluster), rounds)
                 best = _bisected(best, high, spread)
     return best
 
@@ -101,15 +121,15 @@ def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, 
         first = int(np.searchsorted(placed, filled * (1 + 1e-12), side="right"))
         if first >= len(lengths):
             return True
-        filled += max(room.until(end, float(lengths[first])), 0.0)
+        filled += max(room.until(end, float(lengths[first]), first), 0.0)
     return filled >= float(placed[-1]) * (1 - 1e-12)
 
 
 def _spread(work: float, room: _Room, length: float, instances: int, rounds: tuple[int, int], end: float) -> bool:
     """Return whether all work fits where every instance makes ``rounds[0]`` rounds and ``rounds[1]`` of them one more."""
     few, more = rounds
-    rooms = (instances - more) * room.until(end, few * length)
-    return rooms + (more * room.until(end, (few + 1) * length) if more else 0.0) >= work * (1 - 1e-12)
+    rooms = (instances - more) * room.until(end, few * length, 0)
+    return rooms + (more * room.until(end, (few + 1) * length, 0) if more else 0.0) >= work * (1 - 1e-12)
 
 
 def _bisected(low: float, high: float, fits: Callable[[float], bool]) -> float:

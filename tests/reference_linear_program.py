@@ -31,7 +31,9 @@ def linear_program(prompts: IntArray, outputs: IntArray, instance: Instance, ins
     constraints: list[tuple[FloatArray, FloatArray, FloatArray]] = []
 
     def at_most(columns: list[IntArray], values: list[FloatArray]) -> None:
-        constraints.append((np.concatenate(columns), np.concatenate(values), np.full(sum(map(len, columns)), len(constraints))))
+        constraints.append(
+            (np.concatenate(columns), np.concatenate(values), np.full(sum(map(len, columns)), len(constraints)))
+        )
 
     for k in range(many):
         at_most([made[:, k], steps[[k]]], [np.ones(rows), -levels[[k], 0]])
@@ -51,7 +53,9 @@ def linear_program(prompts: IntArray, outputs: IntArray, instance: Instance, ins
         np.append(np.zeros(end), 1.0),
         A_ub=coo_matrix((value, (row, column)), shape=(len(limit), end + 1)).tocsr(),
         b_ub=limit,
-        A_eq=coo_matrix((np.ones(made.size), (np.repeat(np.arange(rows), many), made.ravel())), shape=(rows, end + 1)).tocsr(),
+        A_eq=coo_matrix(
+            (np.ones(made.size), (np.repeat(np.arange(rows), many), made.ravel())), shape=(rows, end + 1)
+        ).tocsr(),
         b_eq=tokens,
         bounds=np.stack([np.zeros(end + 1), upper], axis=1),
         method="highs",
