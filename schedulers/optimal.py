@@ -73,7 +73,7 @@ class Optimal:
 
     def place(self, view: View, rows: IntArray) -> IntArray:
         """Return the placement of the best solution found."""
-        return self.solve(view, rows).instance
+        return self.solve(view, rows).instance if len(rows) else rows
 
     def solve(self, view: View, rows: IntArray, hint: IntArray | None = None) -> Solution:
         """Return the best solution found for `rows`, beside what the instances already have.

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from makespan.schedulers.types import FloatArray
+from makespan.schedulers.types import FloatArray, IntArray
 
 _ONE_BY_ONE = 4096
 _OUTPUT_BINS = 1024
@@ -56,11 +56,11 @@ class RequestCells:
         if len(prompts) > _ONE_BY_ONE:
             cell = _bin(outputs, _OUTPUT_BINS) * _PROMPT_BINS + _bin(prompts, _PROMPT_BINS)
             used, cell = np.unique(cell, return_inverse=True)
-            count = np.bincount(cell).astype(np.float64)
-            sums = [np.bincount(cell, weights=column) for column in (outputs, prompts, arrival)]
             first = np.full(len(used), np.inf)
             np.minimum.at(first, cell, prompts)
-            outputs, prompt_tokens, arrival = sums[0] / count, sums[1], sums[2]
+            columns = np.stack([count, outputs, prompts, arrival])
+            count, outputs, prompt_tokens, arrival = np.stack([np.bincount(cell, weights=column) for column in columns])
+            outputs = outputs / count
         else:
             first = prompt_tokens = prompts
         nodes = _nodes(least, most)
@@ -69,17 +69,18 @@ class RequestCells:
         return cls(count, prompt_tokens, arrival, nodes, tokens, left, least, most)
 
 
-def _bin(values: FloatArray, bins: int) -> FloatArray:
+def _bin(values: FloatArray, bins: int) -> IntArray:
     low, high = float(values.min()), float(values.max())
-    index: FloatArray = np.minimum((values - low) * (bins / max(high - low, 1.0)), bins - 1).astype(np.int64)
+    index: IntArray = np.minimum((values - low) * (bins / max(high - low, 1.0)), bins - 1).astype(np.int64)
     return index
 
 
 def _nodes(least: float, most: float) -> FloatArray:
     """Return nodes that cover the axis, denser where KV is small; every token count where there are few."""
     if most - least < _NODES:
-        return np.arange(least, most + 2)
-    return np.unique(np.round(np.linspace(least**0.5, (most + 1) ** 0.5, _NODES) ** 2))
+        return np.arange(least, most + 2, dtype=np.float64)
+    nodes: FloatArray = np.unique(np.round(np.linspace(least**0.5, (most + 1) ** 0.5, _NODES) ** 2)).astype(np.float64)
+    return nodes
 
 
 def _tokens_at(nodes: FloatArray, first: FloatArray, outputs: FloatArray) -> FloatArray:

@@ -111,7 +111,8 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
 def _last_of_lengths(lengths: IntArray) -> list[int]:
     """Return the last request of each length, up to `_ROUNDS` of them."""
     last = np.flatnonzero(np.diff(lengths, append=0))
-    return last[np.unique(np.linspace(0, len(last) - 1, _ROUNDS).astype(int))].tolist()
+    chosen: list[int] = last[np.unique(np.linspace(0, len(last) - 1, _ROUNDS).astype(int))].tolist()
+    return chosen
 
 
 def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, end: float) -> bool:

@@ -56,12 +56,12 @@ class StepCharge:
         lines = supporting_lines(base)
         if len(lines) > _SLOPES:
             lines = [lines[k] for k in np.linspace(0, len(lines) - 1, _SLOPES).astype(int)]
-        charges = []
+        charges: list[Self] = []
         for alpha, beta in lines:
             prefill = prefill_rate_ps(kind.instance, alpha, beta)
             # What a prompt token beside a step costs is known for a line only, where prefill steps have their own law.
             linear = kind.instance.step_time.prefill_steps is None
-            below = table if linear else alpha + beta * np.arange(1, len(table) + 1)
+            below: FloatArray = table if linear else alpha + beta * np.arange(1, len(table) + 1, dtype=np.float64)
             directions = [(1.0, 0.0), (0.0, 1.0), (beta, kv)]
             # By count a slope says nothing: the whole table is shared evenly. Without KV a line shares by count, too.
             directions = directions[bool(charges) and linear : 3 if beta * kv else 2]
