@@ -85,18 +85,20 @@ class Optimal:
         hint
             A placement of `rows` to start from if it is better than the solver's own, shape (len(rows),).
         """
+        # The solver is shown instances in the order of their counters, so that their labels do not matter (law L7).
+        by_sequence = view.cluster.by_sequence
+        view = view.only(by_sequence)
         plan = StagePlan.of(view, rows)
-        position = np.searchsorted(plan.rows, rows, sorter=np.argsort(plan.rows))
-        position = np.argsort(plan.rows)[position]
+        by_row = np.argsort(plan.rows)
+        position = by_row[np.searchsorted(plan.rows, rows, sorter=by_row)]
 
         def whole(placed: IntArray) -> IntArray:
-            where = plan.fixed.copy()
+            where: IntArray = plan.fixed.copy()
             where[position] = placed
             return where
 
-        # The solver is shown instances in the order of their counters, so that their labels do not matter (law L7).
         starts = [whole(part.place(view, rows)) for part in (LeastTokens(), SkewAware(), RoundRobin())]
-        starts += [plan.least_end(), plan.first_fit()] + ([] if hint is None else [whole(hint)])
+        starts += [plan.least_end(), plan.first_fit()] + ([] if hint is None else [whole(np.argsort(by_sequence)[hint])])
         best = min(starts, key=lambda where: float(plan.ends(where).max()))
         end = float(plan.ends(best).max())
         moving = _moving_bound_ps(plan)
@@ -107,7 +109,7 @@ class Optimal:
             best = min((best, found.where), key=lambda where: float(plan.ends(where).max()))
             end = float(plan.ends(best).max())
         return Solution(
-            best[position],
+            by_sequence[best[position]],
             "optimal" if end <= bound * (1 + _TIGHT) else "feasible",
             end / PICOSECONDS,
             bound / PICOSECONDS,
