@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from makespan.harness.defaults import PROFILES
 from makespan.harness.experiment import simulate
 from makespan.harness.generators import lognormal
 from makespan.harness.laws import assert_laws
 from makespan.harness.other_simulator import aisimulate_run
 from makespan.harness.speed import Speed
 from makespan.harness.workload import Workload
+from makespan.harness.workloads import load_workload
+from makespan.runtime.fast_path import simulate_plan
 from makespan.runtime.profiles import load_profile
 from makespan.schedulers.bounds import lower_bound
 from makespan.schedulers.catalog import fifo, lpt, pull_lpt
+from makespan.schedulers.catalog import optimal as longest_first
 from makespan.schedulers.instances import Cluster
 from makespan.schedulers.kv_moves import KvMoves
 from makespan.schedulers.optimal import Optimal
@@ -74,6 +78,41 @@ def bench_simulating_a_million_requests(million: tuple[Workload, Cluster], bench
     speeds(Speed("simulating 1,000,000 requests on 1,024 instances, lpt", run.simulate_s, "s", 30))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     speeds(Speed("peak memory of the process after planning and simulating them", peak, "GiB", 2))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def bench_bounding_a_million_requests(profile: str, benchmark: Any, speeds: Report) -> None:
+    """Compute the lower bound of a million requests on 1,024 instances."""
+    workload = lognormal(1.0)(None, 1_000_000, 0)
+    cluster = Cluster.uniform(load_profile(profile).instance(max_batch=256), 1024)
+    bound = benchmark.pedantic(
+        lambda: lower_bound(workload.requests, workload.output_tokens, cluster), rounds=3, warmup_rounds=1
+    )
+    longest = int(workload.output_tokens.max())
+    assert bound >= longest * float(cluster.instances[0].step_time(1))
+    speeds(Speed(f"lower bound of 1,000,000 requests on 1,024 instances, {profile}", benchmark.stats.stats.median, "s", 2))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("per_slot", [1, 4, 16])
+@pytest.mark.parametrize("name", ["smollm2", "codemath_10k", "lognormal_1.0"])
+def bench_certifying_a_plan(name: str, per_slot: int, profile: str, benchmark: Any, speeds: Report) -> None:
+    """Plan 512 requests on 8 instances and prove how far from the best the simulated plan is."""
+    workload = load_workload(name, 512, 0)
+    cluster = Cluster.uniform(load_profile(profile).instance(max_batch=512 // 8 // per_slot), 8)
+    view = View.at_start(cluster, workload.requests, oracle(workload.output_tokens).estimate(workload.requests))
+    rows = longest_first.ordered(view, np.arange(512))
+    solution = benchmark.pedantic(lambda: Optimal(time_limit_s=20).solve(view, rows), rounds=1)
+    keys = np.arange(512, dtype=np.float64)
+    timeline = simulate_plan(cluster, workload.requests, workload.output_tokens, rows, solution.instance, keys)
+    assert_laws(workload, cluster, timeline, solution.moving_bound_s)
+    end = float(timeline.ended.max())
+    assert end >= solution.bound_s
+    what = (
+        f"certificate of 512 x 8, {name} on {profile} at {per_slot} per slot: {end / solution.bound_s - 1:.2%} above any "
+        f"schedule that does not interrupt or move, {end / solution.moving_bound_s - 1:.2%} above any"
+    )
+    speeds(Speed(what, benchmark.stats.stats.median, "s", 60))
 
 
 def bench_event_loop(benchmark: Any, speeds: Report) -> None:

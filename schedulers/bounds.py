@@ -1,37 +1,47 @@
 """A proven lower bound on the makespan of any policy, clairvoyant ones included.
 
-Model. There are N instances. A step with b requests in its batch, S tokens of KV at its end and q prefill tokens lasts
-``table(b) + gamma * S + rho * q``. Take any line below the table, ``table(b) >= alpha + beta * b`` for 1 <= b <= B with
-alpha, beta >= 0. Every step obeys b <= B and S <= C. Request j has p_j prompt tokens and yields L_j tokens; the one
-numbered g = 0 ... L_j - 1 comes from a step in which j holds kappa_jg = p_j + g tokens of KV. A request is in at most one
-step at a time. Preemption, migration, chunking and perfect foresight are allowed and free.
+Model. There are instances of several kinds, N_i of kind i. A step of one that makes b tokens, whose requests hold S tokens
+of KV, and computes q prompt tokens lasts at least ``table_i(b) + gamma_i * S + rho_i * q``; always b <= B_i, S <= C_i.
+Request j arrives at r_j, has p_j prompt tokens and yields L_j tokens; the one numbered g = 0 ... L_j - 1 comes from a step
+in which j holds ``k = p_j + g`` tokens of KV. A request is in at most one step at a time. Preemption, migration, chunking
+and perfect foresight are allowed and free.
 
-Theorem. Put w_jg = beta + gamma * kappa_jg and
+Charges. For each kind choose a slope and a direction (x, y), not negative, and let a step charge a token at k
 
-    a_j = alpha * L_j + rho * p_j,    S_j = sum_g sqrt(w_jg),    W = sum_jg w_jg,    K = sum_jg kappa_jg,
-    L = sum_j L_j,    P = sum_j rho * p_j,    H(T) = sum_j S_j**2 / (T - a_j).
+    charge_i(k; b, S) = slope + gamma_i * k + (x + y * k) * (table_i(b) - slope * b) / (x * b + y * S).
 
-Every schedule has a makespan T with ``T > max_j a_j`` (or = where S_j = 0) and
+Over the b tokens of a step, which hold S, the charges sum to ``table_i(b) + gamma_i * S``: all its time but prefill.
 
-    N * T >= W + P + alpha * max(H(T), K / C, L / B).
+Theorem. For all prices mu_j >= 0 of a request's time and nu_i >= 0 of an instance's, every schedule has a makespan T with
 
-The right side falls as T grows and the left side rises, so the bound is where they cross.
+    T * (sum_j mu_j + sum_i N_i * nu_i)
+        >= r * sum_i N_i * nu_i + sum_j [ mu_j * r_j + p_j * min_i (mu_j + nu_i) * rho_i
+           + sum_g min_{i, b, S} ( mu_j * (table_i(b) + gamma_i * S) + nu_i * charge_i(p_j + g; b, S) ) ],
 
-Proof. Let t_s be the length of step s less its prefill time, t_s = length - rho * q_s. The tokens made in step s have
-``sum w <= t_s - alpha``, for the batch counts b and the KV counts S at least once for each of them. (1) Tokens of j are
-made in different steps, and all steps that contain j are disjoint in time and spend at least rho * p_j on its prefill;
-so ``sum_g (t(jg) - alpha) <= T - a_j``. (2) By Cauchy and Schwarz, ``sum_g w_jg / (t(jg) - alpha) >= S_j**2 / (T - a_j)``.
-(3) In one step ``sum w / (t_s - alpha) <= 1``; so the number of steps on all instances together is at least H(T). It is
-also at least K / C, since a step holds at most C tokens of KV, and at least L / B. (4) Steps on one instance are
-disjoint, so N * T >= sum_s (t_s + rho * q_s) >= alpha * (number of steps) + W + P. QED.
+where r is the first arrival and the inner minimum is over the steps that can make that token: 1 <= b <= B_i, and the others
+in it hold something, ``k + (b - 1) * min p <= S <= C_i``.
 
-This is the best member of the family of weighted bounds ``sum_j mu_j * (...) + nu * (...)`` that one gets by adding (1)
-with weights mu_j and (4) with weight nu: exchanging maximum over weights and minimum over T (Sion) leads to the
-crossing above. With H left out it is the total work at the best attainable throughput under batch limit and KV capacity.
+Proof. Let t_s be the length of step s less its prefill time. The steps that contain j are disjoint in time and come after
+r_j; together they compute its prompt. So with t(jg) the t_s of the step that makes token g, ``T >= r_j + sum_g t(jg) +`` the
+rho_i of its prompt tokens. Steps on one instance are disjoint and come after r. So ``N_i * T >= N_i * r + sum of (t_s +
+rho_i * q_s)`` over the steps of kind i, and t_s is at least the sum of its charges. Add the first with weights mu_j and the
+second with weights nu_i. Every token then appears once, with mu_j times the length of its step and nu_i times its charge,
+and every prompt token with (mu_j + nu_i) * rho_i. Replace each by its least value. QED.
 
-The longest request alone, and arrivals, are added separately: T >= arrival_j + prefill of j in steps of at least table(1)
-each + its decode steps with b = 1. Different instances are covered by a line, limits and coefficients that are at least
-as good as each of theirs.
+With one kind and no KV costs, charging by count (x = 1, y = 0) leaves nothing out: where fractions of steps are allowed, the
+best prices give the optimum of the linear program over (request, batch size), by its duality. With KV costs the direction
+matters, and several are tried (`token_prices`). With a supporting line, ``table(b) >= alpha + beta * b``, slope = beta and
+(x, y) = (beta, gamma), it becomes a closed form: ``N * T >= W + P + alpha * max(sum_j S_j**2 / (T - a_j), K / C, L / B)``.
+
+The best prices. Both sides scale with the prices, so let the nu_i be given. The right side less the left is then a sum over
+requests of functions of mu_j alone, and T is a bound as long as the sum of their maxima is not negative. As a function of T
+that sum is convex and falls: Newton's method comes from a known bound below, and each of its iterates is a bound. The mu_j
+are taken from a grid, and requests in a cell share one (`request_cells`). The nu_i of several kinds are searched for, from
+equal prices, which are no worse than if every instance were as good as the best in every respect, and from prices at which
+a mean token costs the same everywhere.
+
+The longest request alone is added separately: T >= arrival_j + prefill of j in steps of at least table(1) each + its decode
+steps with b = 1 and all their KV.
 
 Where steps that prefill have a law of their own, or uneven contexts cost extra, the theorem holds with the line, gamma and
 rho of `prefill_bound`: every step still lasts at least what the model above says of it.
@@ -41,42 +51,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from makespan.schedulers.instances import BLOCK_TOKENS, Cluster, Instance
-from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_alone_ps, prefill_work_ps
+from makespan.schedulers.instance_kinds import Kind, kinds_of
+from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
+from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_alone_ps
+from makespan.schedulers.request_cells import RequestCells
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.step_time import PICOSECONDS
-from makespan.schedulers.supporting_lines import supporting_lines
+from makespan.schedulers.token_prices import StepCharge
 from makespan.schedulers.types import FloatArray, IntArray
 
-_CLASSES = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """The best of every instance: no step on any of them is shorter or holds more."""
-
-    table_ps: IntArray
-    ps_per_kv_token: int
-    kv_tokens: int
-    max_batch: int
-    kinds: tuple[Instance, ...]
-
-    @classmethod
-    def of(cls, cluster: Cluster) -> "_Limits":
-        widest = int(cluster.max_batch.max())
-        kinds = {(i.step_time, i.max_batch, i.max_batched_tokens): i for i in cluster}
-        tables = []
-        for instance in kinds.values():
-            table = np.full(widest + 1, np.iinfo(np.int64).max)
-            table[: instance.max_batch + 1] = base_ps(instance)
-            tables.append(table)
-        return cls(
-            table_ps=np.min(tables, axis=0),
-            ps_per_kv_token=min(least_kv_ps(i) for i in cluster),
-            kv_tokens=max(i.kv_blocks for i in cluster) * 16,
-            max_batch=widest,
-            kinds=tuple(kinds.values()),
-        )
+_TIMES = np.geomspace(1e-7, 1e6, 72)
+_REFINED = 2
+_CHANGES = (2.0, 1.3, 1.1, 1.03)
 
 
 def lower_bound(requests: Requests, output_tokens: IntArray, cluster: Cluster) -> float:
@@ -94,17 +80,15 @@ def lower_bound(requests: Requests, output_tokens: IntArray, cluster: Cluster) -
     Returns
     -------
     float
-        Seconds from time 0 to the last finish. O(n) per line of the step-time table's lower hull.
+        Seconds from time 0 to the last finish. O(n) and a part that does not depend on n.
     """
-    limits = _Limits.of(cluster)
-    prompts = _own_prompts(requests, cluster).astype(np.float64)
-    outputs = output_tokens.astype(np.float64)
-    alone = requests.arrival * PICOSECONDS + _alone_ps(prompts, outputs, limits)
-    best = float(alone.max())
-    for alpha, beta in supporting_lines(limits.table_ps):
-        best = max(best, _crossing(prompts, outputs, limits, alpha, beta, len(cluster), best))
+    kinds = kinds_of(cluster)
+    prompts, outputs = _own_prompts(requests, cluster).astype(np.float64), output_tokens.astype(np.float64)
+    arrival = requests.arrival * PICOSECONDS
+    best = float((arrival + _alone_ps(prompts, outputs, kinds)).max())
+    dual = _Dual(kinds, RequestCells.of(prompts, outputs, arrival), float(arrival.min()), best)
     # The sums above are floating point; their relative error is far below this margin.
-    return best / PICOSECONDS * (1 - 1e-9)
+    return dual.best() / PICOSECONDS * (1 - 1e-9)
 
 
 def _own_prompts(requests: Requests, cluster: Cluster) -> IntArray:
@@ -123,69 +107,94 @@ def _own_prompts(requests: Requests, cluster: Cluster) -> IntArray:
     return own
 
 
-def _alone_ps(prompts: FloatArray, outputs: FloatArray, limits: _Limits) -> FloatArray:
+def _alone_ps(prompts: FloatArray, outputs: FloatArray, kinds: tuple[Kind, ...]) -> FloatArray:
     """Return picoseconds each request needs on an idle cluster, shape (n,); KV read by early chunks is left out."""
     kv = outputs * prompts + outputs * (outputs - 1) / 2
-    decodes = (outputs - 1) * float(limits.table_ps[1:].min()) + limits.ps_per_kv_token * kv
-    alone: FloatArray = decodes + np.min([prefill_alone_ps(kind, prompts) for kind in limits.kinds], axis=0)
+    step = min(float(base_ps(kind.instance)[1:].min()) for kind in kinds)
+    decodes = (outputs - 1) * step + min(least_kv_ps(kind.instance) for kind in kinds) * kv
+    alone: FloatArray = decodes + np.min([prefill_alone_ps(kind.instance, prompts) for kind in kinds], axis=0)
     return alone
 
 
-def _crossing(
-    prompts: FloatArray,
-    outputs: FloatArray,
-    limits: _Limits,
-    alpha: float,
-    beta: float,
-    instances: int,
-    known: float,
-) -> float:
-    """Return the T of the theorem for one line, or `known` (a valid bound) where it is no better."""
-    gamma = float(limits.ps_per_kv_token)
-    prefill = np.min([prefill_work_ps(kind, prompts, alpha, beta) for kind in limits.kinds], axis=0)
-    kv = outputs * prompts + outputs * (outputs - 1) / 2
-    work = float((beta * outputs + gamma * kv + prefill).sum())
-    steps = max(float(kv.sum()) / limits.kv_tokens, float(outputs.sum()) / limits.max_batch)
-    alone = alpha * outputs + prefill
-    alone, squares = _classes(alone, _root_sum(prompts, outputs, beta, gamma) ** 2)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Dual:
+    """The theorem's right side as a function of prices; `known` is a bound, in picoseconds, as is all time here."""
 
-    def least(total: float) -> float:
-        return (work + alpha * max(float((squares / (total - alone)).sum()), steps)) / instances
+    kinds: tuple[Kind, ...]
+    cells: RequestCells
+    start: float
+    known: float
 
-    low = max(known, float(alone.max()) * (1 + 1e-12), 1.0)
-    if least(low) <= low:
-        return low if low == known else known
-    high = least(low)
-    for _ in range(100):
-        middle = (low + high) / 2
-        if least(middle) > middle:
-            low = middle
-        else:
-            high = middle
-    return low
+    def best(self) -> float:
+        """Return the largest bound found over charges and prices."""
+        options = [StepCharge.all_of(kind) for kind in self.kinds]
+        most = max(len(option) for option in options)
+        schemes = [tuple(option[k * len(option) // most] for option in options) for k in range(most)]
+        even = np.ones(len(self.kinds))
+        found = []
+        for scheme in schemes:
+            bound, used = self._crossing(scheme, even, _TIMES, few=True)
+            if bound > self.known:
+                found.append((bound, even, used, scheme))
+        found.sort(key=lambda entry: -entry[0])
+        best = self.known
+        for bound, prices, used, scheme in found[:_REFINED]:
+            if len(self.kinds) > 1:
+                prices, used = self._search(scheme, bound, used)
+            fine = np.append(np.geomspace(used[0] / 2, used[1] * 2, 160), _TIMES[::6])
+            best = max(best, self._crossing(scheme, prices, np.sort(fine), few=False)[0])
+        return best
 
+    def _search(
+        self, scheme: tuple[StepCharge, ...], bound: float, used: tuple[float, float]
+    ) -> tuple[FloatArray, tuple[float, float]]:
+        """Return prices of instances, by changing one at a time as long as that raises the bound, and the range of mu."""
+        cells = self.cells
+        work = [
+            float((cells.tokens @ charge.least(cells.nodes, np.zeros(1), 1.0, *self._kv, few=True)).sum())
+            for charge in scheme
+        ]
+        best = (bound, np.ones(len(scheme)), used)
+        even = work[0] / np.array(work)
+        first = self._crossing(scheme, even, _TIMES, few=True)
+        if first[0] > bound:
+            best = (first[0], even, first[1])
+        for change in _CHANGES:
+            for i in range(len(scheme)):
+                for factor in (change, 1 / change):
+                    trial = best[1].copy()
+                    trial[i] *= factor
+                    found = self._crossing(scheme, trial, _TIMES, few=True)
+                    if found[0] > best[0]:
+                        best = (found[0], trial, found[1])
+        return best[1], best[2]
 
-def _root_sum(prompts: FloatArray, outputs: FloatArray, beta: float, gamma: float) -> FloatArray:
-    """Return a lower bound on ``sum_g sqrt(beta + gamma * (p + g))``, g = 0 … L - 1; exact where gamma is 0.
+    @property
+    def _kv(self) -> tuple[float, float]:
+        return self.cells.least_kv, self.cells.most_kv
 
-    The first term is taken as it is; the others increase, so each is at least the integral over the unit before it.
-    """
-    first = beta + gamma * prompts
-    if gamma == 0:
-        level: FloatArray = outputs * np.sqrt(first)
-        return level
-    last = beta + gamma * (prompts + outputs - 1)
-    total: FloatArray = np.sqrt(first) + (last**1.5 - first**1.5) * (2 / (3 * gamma))
-    return total
-
-
-def _classes(alone: FloatArray, squares: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Merge many requests into classes; each class takes the smallest `alone` of its range, so H only falls."""
-    if len(alone) <= _CLASSES:
-        return alone, squares
-    low, high = float(alone.min()), float(alone.max())
-    width = (high - low) / _CLASSES or 1.0
-    index = np.minimum(((alone - low) / width).astype(np.int64), _CLASSES - 1)
-    merged: FloatArray = np.bincount(index, weights=squares, minlength=_CLASSES).astype(np.float64)
-    edges: FloatArray = np.minimum(low + width * np.arange(_CLASSES), high)
-    return edges, merged
+    def _crossing(
+        self, scheme: tuple[StepCharge, ...], prices: FloatArray, times: FloatArray, *, few: bool
+    ) -> tuple[float, tuple[float, float]]:
+        """Return the largest bound for these charges and prices of instances, or `known`, and the range of mu it uses."""
+        cells = self.cells
+        mu = np.append(0.0, times)
+        priced = list(zip(scheme, prices.tolist(), strict=True))
+        cost = np.min([c.least(cells.nodes, mu, price, *self._kv, few=few) for c, price in priced], axis=0)
+        prefill = np.min([(mu + price) * c.prefill_ps for c, price in priced], axis=0)
+        own = any(kind.instance.step_time.prefill_steps is not None for kind in self.kinds)
+        prompts = cells.prompt_tokens - own * cells.count
+        value = cells.tokens @ cost + np.outer(prompts, prefill) + np.outer(cells.arrival, mu)
+        capacity = sum(price * charge.kind.count for charge, price in priced)
+        fixed = cells.kv_left * min(price * c.kv_ps for c, price in priced) + capacity * self.start
+        bound, cell = self.known, np.arange(len(cells.count))
+        chosen = np.zeros(len(cell), dtype=np.int64)
+        for _ in range(60):
+            each = value - np.outer(cells.count, mu * bound)
+            chosen = each.argmax(axis=1)
+            left = float(each[cell, chosen].sum()) + fixed - capacity * bound
+            if left <= 1e-11 * capacity * bound:
+                break
+            bound += left / (capacity + float((cells.count * mu[chosen]).sum()))
+        used = mu[chosen[chosen > 0]]
+        return bound, (float(used.min()), float(used.max())) if len(used) else (1.0, 1.0)

@@ -5,7 +5,7 @@ A step with b tokens made in it and r prompt tokens beside them holds T = b + r 
 
     base >= alpha + beta * b + rho * r    for 0 <= b <= B, 0 <= r, b + r <= budget.
 
-`base_ps` is the lower of the tables, from which alpha and beta are taken; `prefill_work_ps` finds the largest rho.
+`base_ps` is the lower of the tables, from which alpha and beta are taken; `prefill_rate_ps` finds the largest rho.
 The prompt token from which a request's first token comes is one of the b, hence p - 1 prompt tokens are left to rho.
 """
 
@@ -29,19 +29,24 @@ def least_kv_ps(instance: Instance) -> int:
     return step.ps_per_kv_token if prefill is None else min(step.ps_per_kv_token, prefill.ps_per_kv_token)
 
 
-def prefill_work_ps(instance: Instance, prompts: FloatArray, alpha: float, beta: float) -> FloatArray:
-    """Return the work that prompts of these lengths add under the line (alpha, beta), in picoseconds, shape (n,).
+def prefill_rate_ps(instance: Instance, alpha: float, beta: float) -> float:
+    """Return the work that a prompt token adds at least under the line (alpha, beta), in picoseconds.
 
     For given T, ``(prefill_table(T) - alpha - beta * b) / (T - b)`` is monotone in b, so its least value is at an end.
     """
     prefill = instance.step_time.prefill_steps
     if prefill is None:
-        return instance.step_time.ps_per_prefill_token * prompts
+        return instance.step_time.ps_per_prefill_token
     tokens = np.arange(1, instance.max_batched_tokens + 1, dtype=np.float64)
     above = prefill.table_ps(instance.max_batched_tokens)[1:] - alpha
     most = np.minimum(tokens - 1, instance.max_batch)
-    rho = float(np.minimum(above / tokens, (above - beta * most) / (tokens - most)).min())
-    return max(rho, 0.0) * (prompts - 1)
+    return max(float(np.minimum(above / tokens, (above - beta * most) / (tokens - most)).min()), 0.0)
+
+
+def prefill_work_ps(instance: Instance, prompts: FloatArray, alpha: float, beta: float) -> FloatArray:
+    """Return the work that prompts of these lengths add at least under the line (alpha, beta), shape (n,)."""
+    counted = prompts if instance.step_time.prefill_steps is None else np.maximum(prompts - 1, 0)
+    return prefill_rate_ps(instance, alpha, beta) * counted
 
 
 def prefill_alone_ps(instance: Instance, prompts: FloatArray) -> FloatArray:

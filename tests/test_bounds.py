@@ -1,5 +1,7 @@
 """The lower bound: below every schedule (L4, asserted on every run), never below the simple bounds, tight where known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -8,7 +10,7 @@ from strategies import Case, cases
 
 from makespan.harness.experiment import simulate
 from makespan.harness.workload import Workload
-from makespan.schedulers import bounds
+from makespan.schedulers import request_cells
 from makespan.schedulers.bounds import lower_bound
 from makespan.schedulers.catalog import fifo
 from makespan.schedulers.instances import Cluster, Instance
@@ -17,7 +19,7 @@ from makespan.schedulers.sources import none
 from makespan.schedulers.step_time import PICOSECONDS, StepTime
 from makespan.schedulers.supporting_lines import supporting_lines
 
-thorough = settings(max_examples=200, deadline=None)
+thorough = settings(max_examples=100, deadline=None)
 
 
 def bound_of(case: Case) -> float:
@@ -53,8 +55,8 @@ def test_no_choice_of_weights_in_the_dual_theorem_gives_more(case: Case, data: s
         + (mu[j] + nu) * rho * prompts[j]
         for j in range(len(prompts))
     )
-    # With KV terms the code replaces sums of square roots by integrals from below; this is what that may cost.
-    allowance = 5e-2 if gamma else 1e-8
+    # Prices of time come from a grid, and directions of charges from a list.
+    allowance = 2e-3
     assert total / PICOSECONDS <= bound_of(case) * (1 + allowance) + 1e-12
 
 
@@ -66,14 +68,57 @@ def test_more_instances_never_raise_it(case: Case, more: int) -> None:
     larger = Cluster.uniform(first, len(case.cluster) + more)
     assert lower_bound(case.requests, case.output_tokens, larger) <= lower_bound(
         case.requests, case.output_tokens, alike
-    ) * (1 + 1e-9)
+    ) * (1 + 2e-3)
+
+
+@given(case=cases(max_requests=12), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_more_kv_more_slots_and_less_to_do_never_raise_it(case: Case, data: st.DataObject) -> None:
+    better = Cluster(
+        tuple(
+            replace(
+                i,
+                kv_capacity_tokens=i.kv_capacity_tokens + data.draw(st.integers(0, 200)),
+                max_batch=i.max_batch + (more := data.draw(st.integers(0, 4))),
+                max_batched_tokens=i.max_batched_tokens + more,
+            )
+            for i in case.cluster
+        )
+    )
+    fewer = np.maximum(case.output_tokens - data.draw(st.integers(0, 20)), 1)
+    bound = bound_of(case) * (1 + 2e-3)
+    assert bound_of(Case(case.requests, case.output_tokens, better)) <= bound
+    assert bound_of(Case(case.requests, fewer, case.cluster)) <= bound
+    if len(case.requests) > 1:
+        rows = np.arange(len(case.requests) - 1)
+        assert bound_of(Case(case.requests.take(rows), case.output_tokens[rows], case.cluster)) <= bound
+
+
+@given(case=cases(max_requests=12), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_of_several_kinds_it_is_no_less_than_with_the_best_of_each_and_no_more_than_with_the_worst(
+    case: Case, data: st.DataObject
+) -> None:
+    first = case.cluster.instances[0]
+    slower = replace(
+        first,
+        step_time=StepTime((1, 8), (0.06, 0.08), first.step_time.seconds_per_kv_token, 1e-4),
+        max_batch=max(first.max_batch - 2, 1),
+        sequence=1,
+    )
+    linear = replace(first, step_time=replace(first.step_time, prefill_steps=None, padded_kv_share=0.0), sequence=0)
+    mixed = Cluster((linear, slower))
+    bound = bound_of(Case(case.requests, case.output_tokens, mixed))
+    fast = bound_of(Case(case.requests, case.output_tokens, Cluster.uniform(linear, 2)))
+    slow = bound_of(Case(case.requests, case.output_tokens, Cluster.uniform(slower, 2)))
+    assert fast * (1 - 2e-3) <= bound <= slow * (1 + 2e-3)
 
 
 @given(case=cases(), factor=st.integers(2, 5))
 @thorough
 def test_longer_outputs_never_lower_it(case: Case, factor: int) -> None:
     longer = Case(case.requests, case.output_tokens * factor, case.cluster)
-    assert bound_of(longer) >= bound_of(case) * (1 - 1e-9)
+    assert bound_of(longer) >= bound_of(case) * (1 - 2e-3)
 
 
 @given(case=cases(mixed=False, prefill_steps=False))
@@ -127,9 +172,9 @@ def test_many_requests_in_classes_are_no_worse_than_one_by_one_by_more_than_a_li
     requests = Requests.of(rng.integers(1, 500, 20_000), np.full(20_000, 8001))
     cluster = Cluster.uniform(Instance(StepTime((1, 256), (0.008, 0.02), 3e-8, 1e-5), 400_000, max_batch=128), 64)
     merged = lower_bound(requests, outputs, cluster)
-    classes, bounds._CLASSES = bounds._CLASSES, 10**9
+    few, request_cells._ONE_BY_ONE = request_cells._ONE_BY_ONE, 10**9
     try:
         single = lower_bound(requests, outputs, cluster)
     finally:
-        bounds._CLASSES = classes
+        request_cells._ONE_BY_ONE = few
     assert single * (1 - 1e-3) <= merged <= single * (1 + 1e-9)

@@ -41,7 +41,7 @@ def kill(pool: InstancePool, instance: int) -> None:
 @pytest.mark.parametrize("trial", range(TRIALS))
 def test_no_sample_is_lost_or_doubled_when_instances_are_killed(pool: InstancePool, trial: int) -> None:
     rng = np.random.default_rng(trial)
-    # `optimal` plans a whole stage at once, or not at all.
+    # `optimal` would search for seconds at every death.
     names = [name for name in registry.policies.names() if name != "optimal"]
     policy = registry.load_policy(names[trial % len(names)])
     wanted = prompts(30, seed=trial)
