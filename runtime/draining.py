@@ -39,20 +39,22 @@ def drain(setting: Setting) -> Iterator[Round | Step]:
         if not free:
             raise setting.halted()
         now, i = heappop(free)
-        plan = setting.policy.between.next_round(ledger.backlog())
+        version = int(np.searchsorted(published, now, side="right")) - 1
+        plan = setting.policy.between.next_round(ledger.backlog(version))
         setting.whole(plan)
         room = -(-int(setting.cluster.max_batch[i]) // max(plan.samples, 1))
         plan = replace(plan, fresh=min(plan.fresh, room))
         if not plan.fresh:
-            if ledger.left:
+            if ledger.left and published[-1] > now:
+                heappush(free, (published[-1], i))
+            elif ledger.left:
                 idle.append(i)
             continue
-        issued = ledger.issue(plan)
+        issued = ledger.issue(plan, version)
         assert issued is not None
         alone = replace(setting, cluster=setting.cluster.only(np.array([i])))
         timeline = alone.simulate(plan, issued, number)
         number += 1
-        version = int(np.searchsorted(published, now, side="right")) - 1
         seconds = float(timeline.ended.max())
         yield setting.record(issued, timeline, now, seconds / len(setting.cluster))
         ledger.close(issued, timeline, now, version)

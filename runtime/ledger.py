@@ -81,6 +81,7 @@ class Ledger:
     in_order: bool
     slots: int
     version: int = 0
+    """Steps of training that have begun."""
     generated_tokens: int = 0
     wasted_tokens: int = 0
     dropped: list[int] = field(default_factory=list)
@@ -126,13 +127,14 @@ class Ledger:
             return min(self.prompts * self.responses, len(self._samples) + self.left * self.responses)
         return min(self.prompts, len(np.unique(self._samples["prompt"])) + self.left)
 
-    def backlog(self) -> Backlog:
-        """Return what a rule sees."""
+    def backlog(self, version: int | None = None) -> Backlog:
+        """Return what a rule sees where the weights are of `version`, the latest where it is None."""
         samples = self._samples
         return Backlog(
-            version=self.version,
-            prompts=self.prompts if self.by_sample else self._wanted(),
+            version=self.version if version is None else version,
+            prompts=self.prompts,
             responses=self.responses,
+            wanted=min(self.prompts, len(np.unique(samples["prompt"])) + self.left),
             left=self.left,
             trained=self._trained,
             slots=self.slots,
@@ -143,13 +145,17 @@ class Ledger:
             opened=self._opened[samples["prompt"]],
         )
 
-    def issue(self, plan: RoundPlan) -> Issued | None:
-        """Return the requests of a round, None where there are none; samples of new prompts become rows."""
+    def issue(self, plan: RoundPlan, version: int | None = None) -> Issued | None:
+        """Return the requests of a round, None where there are none; samples of new prompts become rows.
+
+        `version` is that of the weights, the latest where it is None.
+        """
         self._check(plan)
         chosen = self._samples["number"][plan.rows]
         gone = np.isin(self._samples["prompt"], plan.dropped)
         self.dropped += plan.dropped.tolist()
         self._remove(gone)
+        self._opened[self._issued : self._issued + plan.fresh] = self.version if version is None else version
         self._add(plan.fresh, plan.samples)
         new = np.arange(len(self._samples) - plan.fresh * plan.samples, len(self._samples))
         rows = np.concatenate([np.searchsorted(self._samples["number"], chosen), new])
@@ -189,7 +195,6 @@ class Ledger:
         new["ended_s"] = inf
         new["born"] = NEVER
         self._samples = np.concatenate([self._samples, new])
-        self._opened[first : first + prompts] = self.version
         self._draws[first : first + prompts] = samples
         self._issued += prompts
         self._numbers += count

@@ -22,8 +22,9 @@ class Backlog:
     version
         Training steps that have ended, which is the version of the weights.
     prompts, responses
-        What the next training step wants: so many prompts with so many responses each. At the end of an epoch there may be
-        fewer prompts than usual.
+        What a training step wants: so many prompts with so many responses each.
+    wanted
+        Prompts of the next step; fewer at the end of an epoch, where no more are open or left.
     left
         Prompts of the epoch that have never been issued.
     trained
@@ -45,6 +46,7 @@ class Backlog:
     version: int
     prompts: int
     responses: int
+    wanted: int
     left: int
     trained: int
     slots: int

@@ -71,6 +71,8 @@ class RoundPolicy:
                 "instances of its own must go to the trainer if and only if it works beside generation, "
                 f"got a share of {self.trainer_share} for course {self.course}"
             )
+        if self.course == "drain" and (self.in_order or self.unit == "sample"):
+            raise ValueError("instances that drain must train on whole prompts as they finish, got samples or a fixed order")
         if self.staleness is not None and self.staleness < 0:
             raise ValueError(f"a bound on staleness must not be negative, got {self.staleness}")
 

@@ -47,15 +47,15 @@ class TailBatching:
     def next_round(self, backlog: Backlog) -> RoundPlan:
         """Return a long round if enough prompts wait or too few are new, else a short one."""
         waiting = backlog.open_prompts
-        issue = FirstPrompts(backlog.prompts, backlog.responses)
-        if len(waiting) < backlog.prompts <= backlog.left:
-            fresh = min(ceil(self.prompts_factor * backlog.prompts), backlog.left)
+        issue = FirstPrompts(backlog.wanted, backlog.responses)
+        if len(waiting) < backlog.wanted <= backlog.left:
+            fresh = min(ceil(self.prompts_factor * backlog.wanted), backlog.left)
             return RoundPlan(fresh=fresh, samples=ceil(self.responses_factor * backlog.responses), issue=issue)
-        oldest = waiting[: backlog.prompts]
+        oldest = waiting[: backlog.wanted]
         rows = [np.flatnonzero(backlog.prompt == prompt)[: backlog.responses] for prompt in oldest]
         return RoundPlan(
             np.concatenate([np.empty(0, dtype=np.int64), *rows]),
-            fresh=backlog.prompts - len(oldest),
+            fresh=backlog.wanted - len(oldest),
             samples=backlog.responses,
             issue=issue,
         )
@@ -83,7 +83,7 @@ class PartialRollout:
             backlog.unfinished,
             fresh=min(issued, backlog.left),
             samples=backlog.responses,
-            issue=FirstPrompts(backlog.prompts - _complete(backlog), backlog.responses, backlog.finished_of()),
+            issue=FirstPrompts(backlog.wanted - _complete(backlog), backlog.responses, backlog.finished_of()),
         )
 
 
