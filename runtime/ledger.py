@@ -303,13 +303,14 @@ class Ledger:
         return step
 
     def forget(self) -> None:
-        """Throw away what open samples have generated: each starts again, as another draw."""
+        """Throw away what open samples have generated: each starts again from scratch."""
         started = np.flatnonzero(self._samples["generated"] > 0)
         self.wasted_tokens += int(self._samples["generated"][started].sum())
         for row in started.tolist():
-            prompt = self._samples["prompt"][row]
-            self._samples["draw"][row] = self._draws[prompt]
-            self._draws[prompt] += 1
+            if self.stream.redraws:
+                prompt = self._samples["prompt"][row]
+                self._samples["draw"][row] = self._draws[prompt]
+                self._draws[prompt] += 1
             self._versions.pop(int(self._samples["number"][row]))
         self._samples["generated"][started] = 0
         self._samples["finished"][started] = False

@@ -14,18 +14,21 @@ class PromptStream:
     prompt_tokens
         Tokens of each prompt, at least 1. Shape (G,).
     lengths
-        Output length of the d-th sample that is drawn from each prompt, from 1 to `cap`. A sample that starts again from
-        scratch is another draw, as with a real model; draw D is draw 0 again. Shape (G, D).
+        Output length of the d-th sample that is drawn from each prompt, from 1 to `cap`; draw D is draw 0 again.
+        Shape (G, D).
     cap
         Cap on new tokens of a sample.
     previous
         Length of each prompt in an earlier epoch, NaN where unknown; None when there was none. Shape (G,).
+    redraws
+        Whether a sample that starts again from scratch is another draw, as with a real model, or ends as long as before.
     """
 
     prompt_tokens: IntArray
     lengths: IntArray
     cap: int
     previous: FloatArray | None = None
+    redraws: bool = True
 
     def __post_init__(self) -> None:
         if self.lengths.ndim != 2 or self.lengths.size == 0:
