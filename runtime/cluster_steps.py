@@ -38,6 +38,7 @@ def send_requests(
         i = requests[row].instance
         if requests[row].state == RUNNING:
             requests[row].exit = exits[k]
+            instances[i].someone_leaves = 1
             shorten(instances, tables, i, now)
         elif requests[row].state == QUEUED:
             instances[i].root = remove(requests, instances[i].root, row)
@@ -83,6 +84,7 @@ def empty_instance(requests: Records, instances: Records, tables: IntArray, i: i
         request = requests[row]
         if request.state == RUNNING and (request.exit == i or (request.instance == i and request.exit == STAY)):
             request.exit = BACK
+            instances[request.instance].someone_leaves = 1
     shorten(instances, tables, i, now)
     return count
 
@@ -119,7 +121,10 @@ def advance(
             return 0, 0, True
         next_end = NEVER
         for i in range(len(instances)):
-            if instances[i].span_end == NEVER:
+            if instances[i].span_end == NEVER and instances[i].someone_leaves:
+                # Between two of its steps: what is to leave does so now, in a span of no steps.
+                instances[i].span_end = clock[0]
+            elif instances[i].span_end == NEVER:
                 begin(requests, instances, running, tables, i, clock[0])
             next_end = min(next_end, instances[i].span_end)
         if next_end > limit or next_end == NEVER:
@@ -132,7 +137,7 @@ def advance(
         for i in range(len(instances)):
             if instances[i].span_end != next_end:
                 continue
-            if len(spans) > 0:
+            if len(spans) > 0 and instances[i].span_steps > 0:
                 record_span(instances, spans, span_count, i)
             found, leaving = finish(requests, instances, running, i, ended, found, moved)
             for k in range(leaving):

@@ -74,6 +74,7 @@ INSTANCE = np.dtype(
         ("held_slots", np.int64),  # what the end of that step has freed, unknown to the step that follows if it lags
         ("held_blocks", np.int64),
         ("running", np.int64),  # how many
+        ("someone_leaves", np.int64),  # whether one of them is to leave although it has not finished
         ("queued", np.int64),
         ("root", np.int64),  # of the waiting heap
         ("used_blocks", np.int64),

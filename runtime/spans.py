@@ -132,7 +132,8 @@ def finish(
     """
     instance = instances[i]
     now = instance.span_end
-    catch_up(instances, i, instance.span_last)
+    if instance.span_steps > 0:
+        catch_up(instances, i, instance.span_last)
     kept = 0
     leaving = 0
     for k in range(instance.running):
@@ -159,6 +160,7 @@ def finish(
         ended[found] = row
         found += 1
     instance.running = kept
+    instance.someone_leaves = 0
     instance.span_end = NEVER
     instance.span_steps = 0
     return found, leaving
