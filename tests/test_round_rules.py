@@ -10,6 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_rounds import play_slowly
 from round_cases import knows_all
 
 from makespan.runtime.dispatcher import PolicyError
@@ -195,6 +198,37 @@ def test_a_constant_batch_is_refilled_whatever_the_version() -> None:
     # Synchronous training takes 6 x (9 + 1).
     assert len(played.steps) == 6
     assert 27 + 1 < played.seconds < 27 + 4
+
+
+AGAINST: dict[str, tuple[list[float], Callable[[float], RoundPolicy]]] = {
+    "exactly": ([1], lambda knob: RoundPolicy(Exactly())),
+    "tail": ([1.0, 1.25, 2.0], lambda knob: RoundPolicy(TailBatching(knob, knob))),
+    "april": ([1.0, 1.5, 2.0], lambda knob: RoundPolicy(PartialRollout(knob), keeps=True, staleness=None)),
+    "kimi": ([0.1, 0.5, 1.0], lambda knob: RoundPolicy(TokenBudget(knob), keeps=True, staleness=None)),
+    "sorted": ([1, 3], lambda knob: RoundPolicy(GroupOfBatches(int(knob)), unit="sample")),
+    "sorted_partial": (
+        [1, 3],
+        lambda knob: RoundPolicy(GroupOfBatches(int(knob)), unit="sample", keeps=True, staleness=int(knob) - 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", AGAINST)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_rule_plays_as_its_slow_plain_reference_does(rule: str, data: st.DataObject) -> None:
+    prompts, responses = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    count, draws = data.draw(st.integers(1, 4 * prompts)), data.draw(st.integers(1, 4))
+    column = st.lists(st.integers(1, 24), min_size=draws, max_size=draws)
+    lengths = data.draw(st.lists(column, min_size=count, max_size=count))
+    knobs, policy = AGAINST[rule]
+    knob = data.draw(st.sampled_from(knobs))
+    slow = play_slowly(rule, knob, lengths, prompts, responses, 64)
+    played = run(policy(knob), world(lengths, prompts, responses))
+    found = [sorted(zip(s.prompt.tolist(), s.output_tokens.tolist(), strict=True)) for s in played.steps]
+    assert found == slow.steps
+    assert slow.rounds == seconds(played)
+    assert played.wasted_tokens == slow.wasted
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
