@@ -20,6 +20,8 @@ from makespan.harness.real_options import CAP, REPETITIONS, RealOptions
 from makespan.harness.report import write_report
 from makespan.harness.reproduction import Reproduction, write_reproductions
 from makespan.harness.reproduction import for_terminal as reproduction_tables
+from makespan.harness.round_table import RoundRow, write_rounds
+from makespan.harness.round_table import for_terminal as round_tables
 from makespan.harness.speed import Speed, write_speeds
 from makespan.harness.store import clear_records, read_records
 from makespan.harness.table import for_terminal, wide_console
@@ -32,6 +34,7 @@ BAR = pytest.StashKey[Progress]()
 SPEEDS = pytest.StashKey[list[Speed]]()
 REPRODUCTIONS = pytest.StashKey[list[Reproduction]]()
 WITHOUT_DATA = pytest.StashKey[int]()
+ROUNDS = pytest.StashKey[list[RoundRow]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -161,6 +164,12 @@ def reproductions(request: pytest.FixtureRequest) -> Callable[[Reproduction], No
     return request.config.stash.setdefault(REPRODUCTIONS, []).append
 
 
+@pytest.fixture
+def round_rows(request: pytest.FixtureRequest) -> Callable[[RoundRow], None]:
+    """Take down what a round policy gave in one world."""
+    return request.config.stash.setdefault(ROUNDS, []).append
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     """Show a progress bar on standard error while benchmarks run."""
@@ -193,6 +202,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         write_speeds(speeds, session.config.stash[OPTIONS].out)
     if found := session.config.stash.get(REPRODUCTIONS, []):
         write_reproductions(found, session.config.stash[OPTIONS].out)
+    if rows := session.config.stash.get(ROUNDS, []):
+        write_rounds(rows, session.config.stash[OPTIONS].out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -211,6 +222,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         console.print(str(agreement), highlight=False)
     for reproduction in config.stash.get(REPRODUCTIONS, []):
         console.print(*reproduction_tables(reproduction))
+    console.print(*round_tables(config.stash.get(ROUNDS, [])))
     for line in config.stash.get(SPEEDS, []):
         terminalreporter.write_line(str(line))
     if left_out := config.stash.get(WITHOUT_DATA, 0):

@@ -1,6 +1,7 @@
 """Every policy that ships, one line each, with its source. Reading this is reading the table of a survey."""
 
 from makespan.schedulers.admissions import BatchCap
+from makespan.schedulers.alternating_shares import AlternatingShares
 from makespan.schedulers.best_fit_repack import BestFitRepack
 from makespan.schedulers.chunk_pull import ChunkPull
 from makespan.schedulers.comes_back import ComesBack
@@ -32,9 +33,12 @@ from makespan.schedulers.pull import Pull
 from makespan.schedulers.ranked_shares import RankedShares
 from makespan.schedulers.rebalance_overdue import RebalanceOverdue
 from makespan.schedulers.rebalances import StealQueued
+from makespan.schedulers.round_policy import RoundPolicy
+from makespan.schedulers.round_rules import Exactly, GroupOfBatches, PartialRollout, TailBatching, TokenBudget
 from makespan.schedulers.skew_aware import SkewAware
 from makespan.schedulers.starvation_guard import StarvationGuard
 from makespan.schedulers.whole_groups import DecodeHeavyGroupsFirst, WholeGroups
+from makespan.schedulers.streaming_rules import ConstantConcurrency, StalenessBounded
 
 BLIND = ()
 """For policies that use no information about lengths."""
@@ -84,4 +88,23 @@ seer = Policy(order=ProbesFirst(), placement=ChunkPull(CHUNK), chunk_tokens=CHUN
 divided = Policy(placement=ChunkPull(CHUNK), chunk_tokens=CHUNK, source="Seer's divided rollout without context (arXiv 2511.14617v3, Figure 10)")
 seer_group_atomic = Policy(order=ProbesFirst(), placement=WholeGroups(), admission=BatchCap(), information=("siblings",), source="Seer's order without division, a group on one instance (arXiv 2511.14617)")
 seer_undivided = Policy(order=ProbesFirst(), placement=Pull(), information=("siblings",), source="Seer's order without division, groups split (arXiv 2511.14617)")
+# fmt: on
+
+# Over many iterations: how many requests each issues, and what becomes of the unfinished. Within a round all of them send a
+# request to the instance with the fewest in flight, so that what is compared is the rule between rounds.
+# fmt: off
+synchronous = RoundPolicy(Exactly(), source="generate, train, and again: verl's, NeMo-RL's and slime's default")
+synchronous_lpt = RoundPolicy(Exactly(), stage=pull_lpt, information=("oracle",), source="the same, longest first by true lengths: what order alone can give")
+tail_batching = RoundPolicy(TailBatching(1.25, 1.25), source="RollPacker (arXiv 2509.21009): over-issue 1.25 twice; without its reward, parallelism and streaming parts")
+april = RoundPolicy(PartialRollout(2.0), keeps=True, staleness=None, source="APRIL (arXiv 2509.18521): 64 prompts for 32; what is resumed is prefilled again under new weights (as slime does)")
+kimi_partial = RoundPolicy(TokenBudget(0.25), keeps=True, staleness=None, source="Kimi k1.5 (arXiv 2501.12599): its budget is not published, a quarter of the cap is ours")
+sorted_rl = RoundPolicy(GroupOfBatches(4), unit="sample", source="SortedRL, on-policy (arXiv 2603.23414): the size of a group is a knob, 4 steps is ours; its token threshold is left out")
+sorted_rl_partial = RoundPolicy(GroupOfBatches(4), keeps=True, unit="sample", staleness=3, source="SortedRL, partial: interrupted samples go on")
+one_step = RoundPolicy(Exactly(), course="handover", trainer_share=0.25, staleness=1, source="one-step off-policy without a barrier between instances; 3:1 as AReaL's")
+areal = RoundPolicy(StalenessBounded(4), course="interrupt", keeps=True, trainer_share=0.25, staleness=None, source="AReaL (arXiv 2505.24298): interruptible, oldest finished first, 3:1; eta to 8 is said to do no harm, 4 is ours")
+areal_in_order = RoundPolicy(StalenessBounded(4), course="interrupt", keeps=True, in_order=True, trainer_share=0.25, staleness=4, source="AReaL's rule with batches strictly in the order of issue, which makes eta a bound")
+roll_flash = RoundPolicy(StalenessBounded(1, expires=True), course="interrupt", keeps=True, trainer_share=0.25, staleness=1, source="ROLL Flash (arXiv 2510.11345): alpha 1, what is older is given up; its split is not published")
+pipeline_rl = RoundPolicy(ConstantConcurrency(), course="interrupt", keeps=True, trainer_share=0.25, staleness=None, source="PipelineRL (arXiv 2509.19128): constant batch; it keeps stale KV at an update, here it is computed again")
+histo_pipe = RoundPolicy(Exactly(), turns=(Policy(placement=AlternatingShares()), Policy(placement=AlternatingShares(descending=True))), course="handover", trainer_share=0.25, staleness=1, information=("history", "oracle"), source="RhymeRL's HistoPipe (arXiv 2508.18588): both tiers, by tokens; steepness 2 is ours; tail rebalance and speculation are left out")
+laminar_drain = RoundPolicy(StalenessBounded(4), course="drain", keeps=True, trainer_share=0.25, staleness=None, source="Laminar (arXiv 2510.12633) without repacking: each instance drains and refills; how far it may run ahead is not published, 4 is ours")
 # fmt: on

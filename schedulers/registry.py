@@ -7,10 +7,12 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from makespan.schedulers.policy import Policy
+from makespan.schedulers.round_policy import RoundPolicy
 
 POLICIES = "makespan.policies"
 INFORMATION = "makespan.information"
 WORKLOADS = "makespan.workloads"
+ROUND_POLICIES = "makespan.round_policies"
 
 
 class UnknownName(LookupError):
@@ -81,6 +83,7 @@ def _distribution(point: EntryPoint) -> str:
 policies = Registry(POLICIES, "policy")
 information = Registry(INFORMATION, "information source")
 workloads = Registry(WORKLOADS, "workload")
+round_policies = Registry(ROUND_POLICIES, "round policy")
 
 
 def load_policy(name: str) -> Policy:
@@ -97,3 +100,11 @@ def load_policy(name: str) -> Policy:
     if not isinstance(made, Policy):
         raise BrokenPlugin(f"a policy must be a Policy or make one, got {type(made).__name__} from {name!r}")
     return made
+
+
+def load_round_policy(name: str) -> RoundPolicy:
+    """Return the round policy registered under `name`."""
+    thing = round_policies.load(name)
+    if not isinstance(thing, RoundPolicy):
+        raise BrokenPlugin(f"a round policy must be a RoundPolicy, got {type(thing).__name__} for {name!r}")
+    return thing

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from makespan.schedulers.registry import information, load_policy, policies, workloads
+from makespan.schedulers.registry import information, load_policy, load_round_policy, policies, round_policies, workloads
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +30,9 @@ def test_every_entry_point_is_a_name_that_can_be_loaded() -> None:
     assert set(declared["makespan.policies"]) <= set(policies.names())
     for name in declared["makespan.policies"]:
         load_policy(name)
+    assert set(declared["makespan.round_policies"]) <= set(round_policies.names())
+    for name in declared["makespan.round_policies"]:
+        load_round_policy(name)
     for registry in (information, workloads):
         for name in declared[registry.group]:
             assert callable(registry.load(name))
