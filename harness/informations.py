@@ -3,6 +3,7 @@
 import re
 
 from makespan.harness.workload import Workload
+from makespan.ranker.survival import Survival
 from makespan.schedulers import sources
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.registry import BrokenPlugin, UnknownName, information
@@ -38,6 +39,11 @@ def history(workload: Workload, seed: int) -> Information:
 def siblings(workload: Workload, seed: int) -> Information:
     """The longest finished sibling."""
     return sources.Siblings(workload.requests)
+
+
+def survival(workload: Workload, seed: int) -> Information:
+    """What has finished and what still runs in this stage, and nothing else."""
+    return Survival(workload.requests)
 
 
 _NOISY = re.compile(r"noisy_oracle_(\d+(?:\.\d+)?)")
