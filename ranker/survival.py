@@ -12,6 +12,7 @@ import numpy as np
 
 from makespan.ranker.capped_grid import CappedGrid
 from makespan.ranker.lifetimes import Lifetimes, kaplan_meier
+from makespan.ranker.renewal import Renewal
 from makespan.schedulers.estimates import Estimates, Finished
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
@@ -22,10 +23,6 @@ USUAL_CONCENTRATION = 2.0
 
 # Log standard deviation of siblings around a finished one.
 _SPREAD = 0.4
-
-# New estimates are due when a 64th of the unfinished has finished, or 16 tokens have become 17: a few hundred in a stage.
-_NEWS = 64
-_GROWTH = 17 / 16
 
 # Multiples of this add up without rounding, so that no sum depends on the order of its terms.
 _EXACT = 2.0**-32
@@ -55,10 +52,9 @@ class Survival:
     _cut: IntArray = field(init=False)
     _length: IntArray = field(init=False)
     _generated: IntArray = field(init=False)
+    _new: list[IntArray] = field(init=False, default_factory=list)
+    _renewal: Renewal = field(init=False)
     _estimates: Estimates | None = field(init=False, default=None)
-    _news: int = field(init=False, default=0)
-    _unfinished: int = field(init=False)
-    _tokens: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         count = len(self.requests)
@@ -72,22 +68,13 @@ class Survival:
         self._ended, self._at_risk = np.zeros(shape), np.zeros(shape)
         self._length = np.zeros(count, dtype=np.int64)
         self._generated = np.zeros(count, dtype=np.int64)
-        self._unfinished = count
+        self._renewal = Renewal(count)
 
     def observe(self, event: Finished) -> None:
-        """Add the finished requests to their groups; one cut off at a cap of its own says only that it is that long."""
-        bins = self._grid.of(event.output_tokens)
-        for row, tokens, place in zip(event.rows.tolist(), event.output_tokens.tolist(), bins.tolist(), strict=True):
-            group = self._group[row]
-            self._length[row] = tokens
-            if self.requests.max_new_tokens[row] <= tokens < self._grid.cap:
-                self._cut[group, place] += 1
-            else:
-                self._counts[group, place] += 1
-                self._ended[group] += self._kernel[place]
-                self._at_risk[group] += self._kernel_reached[place]
-        self._news += len(event.rows)
-        self._unfinished -= len(event.rows)
+        """Take note of requests that have finished."""
+        self._length[event.rows] = event.output_tokens
+        self._new.append(event.rows)
+        self._renewal.finished(len(event.rows))
 
     def watch(self, generated: IntArray) -> None:
         """Take note of how many tokens each request has generated so far, shape (n,)."""
@@ -95,14 +82,12 @@ class Survival:
 
     def estimate(self, requests: Requests) -> Estimates:
         """Return what is believed; the same object until there is enough news."""
-        tokens = int(self._generated.sum())
-        fresh = self._news * _NEWS <= self._unfinished and tokens <= _GROWTH * self._tokens
-        if self._estimates is None or not fresh:
+        if self._renewal.due(self._generated) or self._estimates is None:
             self._estimates = self._renewed()
-            self._news, self._tokens = 0, tokens
         return self._estimates
 
     def _renewed(self) -> Estimates:
+        self._add_finished()
         unfinished = self._length == 0
         running = np.flatnonzero(unfinished & (self._generated > 0))
         generated = np.minimum(self._generated[running], self.requests.max_new_tokens[running] - 1)
@@ -112,6 +97,18 @@ class Survival:
         weight = self._concentration(pool, left_off) * pool.reached[0, :-1]
         hazard = kaplan_meier(self._ended, self._at_risk + censored, prior, weight)
         return self._estimates_of(Lifetimes.of_hazards(self._grid, hazard), unfinished)
+
+    def _add_finished(self) -> None:
+        """Add what has finished to its groups; a request cut off at a cap of its own says only that it is that long."""
+        rows = np.concatenate(self._new) if self._new else np.empty(0, dtype=np.int64)
+        self._new.clear()
+        groups, bins = self._group[rows], self._grid.of(self._length[rows])
+        cut = (self._length[rows] >= self.requests.max_new_tokens[rows]) & (self._length[rows] < self._grid.cap)
+        np.add.at(self._cut, (groups[cut], bins[cut]), 1)
+        groups, bins = groups[~cut], bins[~cut]
+        np.add.at(self._counts, (groups, bins), 1)
+        np.add.at(self._ended, groups, self._kernel[bins])
+        np.add.at(self._at_risk, groups, self._kernel_reached[bins])
 
     def _censored(self, running: IntArray, generated: IntArray) -> tuple[FloatArray, IntArray]:
         """Return how many of each group survived each bin without ending, and how many left off in each. (G, B) both."""
