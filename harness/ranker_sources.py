@@ -13,6 +13,8 @@ import numpy as np
 
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.harness.workload import Workload
+from makespan.ranker.calibrated import Calibrated
+from makespan.ranker.conformal import ConformalWindow
 from makespan.ranker.evidence import Drift
 from makespan.ranker.length_ranker import LengthRanker
 from makespan.ranker.length_shapes import LengthShapes
@@ -80,7 +82,8 @@ class RankerSource:
         if self.live:
             groups = _UNTRAINED if path is None else _TRAINED
             believed: Information = LiveBelief(workload.requests, prior.shapes, prior.all, groups)
-            return believed if path is None else self._shadowed(workload, prior, believed)
+            heard = believed if path is None else self._shadowed(workload, prior, believed)
+            return Calibrated(workload.requests, heard, ConformalWindow(_LEVELS[-1] - _LEVELS[0]))
         log_prior = prior.all if self.history else prior.text
         fixed = sources.Fixed(fixed_estimates(workload, prior.shapes, log_prior, self.name))
         return fixed if path is None else self._shadowed(workload, prior, fixed)
