@@ -13,7 +13,7 @@ from makespan.schedulers.skew_aware import SkewAware
 BLIND = ()
 """For policies that use no information about lengths."""
 
-INFORMED = ("none", "prompt_length", "history", "siblings", "noisy_oracle_0.5", "oracle")
+INFORMED = ("none", "prompt_length", "history", "siblings", "survival", "live", "noisy_oracle_0.5", "oracle")
 """What a length-aware policy is raced with by default, from nothing to everything."""
 
 # fmt: off
