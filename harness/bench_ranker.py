@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-from makespan.harness.defaults import ENCODER
 from makespan.harness.encoder_choice import make_encoder
 from makespan.harness.experiment import simulate
 from makespan.harness.generators import lognormal
@@ -111,15 +110,20 @@ def bench_a_stage(name: str, shapes: LengthShapes, benchmark: Any, speeds: Repor
     speeds(Speed(f"what it costs per request of a stage of 8,192 x 64 instances, {name}", spent * 1e6, "µs"))
 
 
-def bench_encoding(recording: PromptGroups, benchmark: Any, speeds: Report) -> None:
-    """Encode one new prompt at a time, and read its hand-made features."""
-    encoder = make_encoder(ENCODER)
-    texts = list(dict.fromkeys(recording.prompt))[:64]
+@pytest.mark.parametrize("tokens", [16, 32, 64, 128])
+@pytest.mark.parametrize("name", ["minilm", "minilm-int8"])
+def bench_encoding(name: str, tokens: int, recording: PromptGroups, benchmark: Any, speeds: Report) -> None:
+    """Encode one new prompt of so many tokens at a time."""
+    from makespan.ranker.minilm import load_tokenizer
+
+    encoder, tokenizer = make_encoder(name), load_tokenizer(512)
+    long = [text for text in dict.fromkeys(recording.prompt) if len(tokenizer.encode(text).ids) >= tokens][:16]
+    texts = [text[: tokenizer.encode(text).offsets[tokens - 2][1]] for text in long]
     encoded(encoder, texts[:1], {})
     found = benchmark.pedantic(lambda: [encoded(encoder, [text], {}) for text in texts], rounds=3)
     assert all(vector.shape == (1, encoder.width) for vector in found)
     each = benchmark.stats.stats.median / len(texts) * 1e3
-    speeds(Speed(f"encoding one prompt of the recording, {encoder.name}", each, "ms", 10))
+    speeds(Speed(f"encoding one prompt of {tokens} tokens, {name}", each, "ms", 10))
 
 
 def bench_hand_features(recording: PromptGroups, benchmark: Any, speeds: Report) -> None:
