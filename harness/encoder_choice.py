@@ -9,7 +9,7 @@ from makespan.schedulers.types import FloatArray
 
 
 def make_encoder(name: str) -> Encoder:
-    """Return the encoder of a name: ``none``, ``minilm``, ``minilm-int8``, ``smollm2``, a model folder; or joined by ``+``."""
+    """Return the encoder of a name: ``none``, ``minilm``, ``minilm-int8``, ``smollm2``, a folder, or joined by ``+``."""
     if "+" in name:
         return JointEncoder(tuple(make_encoder(part) for part in name.split("+")))
     if name == "none":
