@@ -110,16 +110,31 @@ def bench_outcome(setting: Setting, request: pytest.FixtureRequest, tmp_path: Pa
     encoder = make_encoder(ENCODER)
     ranker = LengthRanker.fit(train, vectors(encoder, train.prompt), ENCODER, encoder.name)
     save_ranker(ranker, tmp_path)
+    trained = [f"{name}={tmp_path}" for name in ("ranker", "warm", "live")]
+    compare(setting, race, ["none", "siblings", "survival", "live", *trained, PROMPT_ORACLE, "oracle"])
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def bench_outcome_untrained(setting: Setting, request: pytest.FixtureRequest) -> None:
+    """Race with no information, with what needs no training, and with the truth."""
+    folder = request.config.getoption("--data")
+    if setting.halves is not recording and folder is None:
+        pytest.skip("needs --data FOLDER")
+    _, race = setting.halves(Path(folder or "."))
+    compare(setting, race, ["none", "siblings", "survival", "live", PROMPT_ORACLE, "oracle"])
+
+
+def compare(setting: Setting, race: PromptGroups, sources: list[str]) -> None:
+    """Race every policy with every source, and print what each captures."""
     whole = stage(race, setting.name)
     workload = whole if len(whole) <= MOST_REQUESTS else whole.choose(MOST_REQUESTS, 0)
-    trained = [f"{name}={tmp_path}" for name in ("ranker", "warm", "live")]
-    sources = ["none", "siblings", "live", *trained, PROMPT_ORACLE, "oracle"]
     for level in LEVELS:
         cell = Load(PROFILE, INSTANCES, batch_limit(len(workload), INSTANCES, level)).cell(workload, 0)
         for policy in POLICIES:
             took = {source: _makespan(cell, policy, source) for source in sources}
             for source, seconds in took.items():
-                label = source.replace(f"={tmp_path}", " (trained)")
+                name, given, _ = source.partition("=")
+                label = f"{name} (trained)" if given else source
                 say(setting.name, level, policy, label, len(workload), seconds, captured(took, seconds))
 
 
