@@ -16,7 +16,7 @@ from makespan.harness.bench_ranker_outcome import read
 from makespan.harness.bench_ranker_quality import alpaca, cross_validated, say, short
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.censoring import group_means, log_lengths
-from makespan.ranker.evaluation import Target, ranking
+from makespan.ranker.evaluation import Target, ceiling, ranking
 from makespan.ranker.fine_tuning import Recipe, causal_scorer, fine_tune, minilm_scorer, scores_of
 from makespan.ranker.hand_features import hand_features
 from makespan.ranker.length_ranker import LengthRanker
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.bench
 
 Scores = Callable[[PromptGroups, PromptGroups], FloatArray]
 MOST_TOKENS = 48
+FEW = 400
 
 
 def bench_alpaca_fine_tuned(data: Path) -> None:
@@ -66,6 +67,21 @@ def bench_alpaca_fine_tuned(data: Path) -> None:
 @pytest.mark.parametrize("where", ["tts_knowledge", "reasoning_gym_eval"])
 def bench_against_baselines(where: str, who: str, kind: str, data: Path) -> None:
     """Rank held-out prompts, and held-out tasks, on one fold of five that is the same for every design."""
+    train, test, size = fold_of(where, kind, data)
+    compare(f"{where}, held-out {kind}s, {size}", who, train, test)
+
+
+@pytest.mark.parametrize("kind", ["prompt", "task"])
+@pytest.mark.parametrize("where", ["tts_knowledge", "reasoning_gym_eval"])
+@pytest.mark.parametrize("who", ["ours minilm", "listmle minilm", "sft minilm"])
+def bench_against_small_baselines(where: str, who: str, kind: str, data: Path) -> None:
+    """Do the same with few prompts and MiniLM under every design, which one busy core does in minutes."""
+    train, test, size = fold_of(where, kind, data, FEW)
+    compare(f"{where}, held-out {kind}s, {size}", who, train, test)
+
+
+def fold_of(where: str, kind: str, data: Path, most: int | None = None) -> tuple[PromptGroups, PromptGroups, str]:
+    """Return what is trained on and what is ranked, at most so many prompts of each, and their sizes in words."""
     if where == "tts_knowledge":
         groups = read(data, "tts_knowledge/lengths.jsonl.gz#model=gpt-5-mini,level=high_effort,task_field=dataset")
     else:
@@ -74,14 +90,21 @@ def bench_against_baselines(where: str, who: str, kind: str, data: Path) -> None
         )
     folds = min(5, len(set(groups.task))) if kind == "task" else 5
     split = next(splits(groups, kind, folds, 0))
-    train, test = groups.take(split.train), groups.take(split.test)
+    rng = np.random.default_rng(0)
+    train, test = (
+        groups.take(np.sort(rng.permutation(np.flatnonzero(chosen))[:most])) for chosen in (split.train, split.test)
+    )
+    return train, test, f"fold 1, {len(train)} prompts to train on and {len(test)} to rank, group_mean"
+
+
+def compare(setting: str, who: str, train: PromptGroups, test: PromptGroups) -> None:
+    """Train a design, and print how it ranks."""
     started = perf_counter()
     design, _, model = who.partition(" ")
     score = {"ours": ours, "listmle": listmle, "sft": sft}[design](train, test, model)
-    target = Target.of(test, "group_mean")
-    say(
-        f"{where}, held-out {kind}s, fold 1, group_mean", who, ranking(score, target) | {"seconds": perf_counter() - started}
-    )
+    found = ranking(score, Target.of(test, "group_mean"))
+    best = {f"ceiling_{key}": value for key, value in (ceiling(test, "group_mean") or {}).items()}
+    say(setting, who, found | best | {"seconds": perf_counter() - started})
 
 
 def ours(train: PromptGroups, test: PromptGroups, model: str) -> FloatArray:
@@ -93,27 +116,37 @@ def ours(train: PromptGroups, test: PromptGroups, model: str) -> FloatArray:
 
 def listmle(train: PromptGroups, test: PromptGroups, model: str) -> FloatArray:
     """Return the scores of vllm-ltr's design: ListMLE on lists of 32, five epochs at 2e-5."""
-    target = group_means(log_lengths(train), train)
     if model == "minilm":
-        tokenizer = load_tokenizer(128)
-        scorer, rate = minilm_scorer(load_minilm(), WIDTH), 1e-4
-        ids = [[tokenizer.encode(text[:2048]).ids for text in part.prompt] for part in (train, test)]
-    else:
-        body, tokenizer = _smollm2()
-        scorer, rate = causal_scorer(body.model, body.config.hidden_size), 2e-5
-        ids = [[_cut(tokenizer(text)["input_ids"], 128) for text in part.prompt] for part in (train, test)]
-    recipe = Recipe("listmle", epochs=3 if model == "minilm" else 5, body_rate=rate)
-    return scores_of(fine_tune(scorer, ids[0], target, recipe), ids[1])
+        return fine_tuned_minilm(train, test, "listmle")
+    target = group_means(log_lengths(train), train)
+    body, tokenizer = _smollm2()
+    scorer = causal_scorer(body.model, body.config.hidden_size)
+    ids = [[_cut(tokenizer(text)["input_ids"], 128) for text in part.prompt] for part in (train, test)]
+    return scores_of(fine_tune(scorer, ids[0], target, Recipe("listmle", epochs=5, body_rate=2e-5)), ids[1])
 
 
 def sft(train: PromptGroups, test: PromptGroups, model: str) -> FloatArray:
-    """Return the lengths that StreamRL's design writes, fine-tuned for two epochs on pairs of prompt and length."""
+    """Return what StreamRL's design says, fine-tuned on pairs of prompt and length.
+
+    SmolLM2 writes the length after two epochs; MiniLM, which writes nothing, is fitted to its logarithm.
+    """
+    if model == "minilm":
+        return fine_tuned_minilm(train, test, "squared")
     body, tokenizer = _smollm2()
     digits = [tokenizer(str(digit), add_special_tokens=False)["input_ids"][-1] for digit in range(10)]
     ids = [[_cut(tokenizer(f"{text}\nLength: ")["input_ids"], 128) for text in part.prompt] for part in (train, test)]
     lengths = np.rint(train.mean_tokens).astype(np.int64)
     fine_tune_to_write(body, ids[0], lengths, digits, Recipe(epochs=2, body_rate=2e-5))
     return read_lengths_off(body, ids[1], digits)
+
+
+def fine_tuned_minilm(train: PromptGroups, test: PromptGroups, loss: str) -> FloatArray:
+    """Return the scores of MiniLM after three epochs under a loss."""
+    target = group_means(log_lengths(train), train)
+    tokenizer = load_tokenizer(128)
+    ids = [[tokenizer.encode(text[:2048]).ids for text in part.prompt] for part in (train, test)]
+    scorer = fine_tune(minilm_scorer(load_minilm(), WIDTH), ids[0], target, Recipe(loss))
+    return scores_of(scorer, ids[1])
 
 
 def _smollm2() -> tuple[Any, Any]:

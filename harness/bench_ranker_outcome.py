@@ -91,6 +91,7 @@ def arc(data: Path) -> tuple[PromptGroups, PromptGroups]:
     return half(read(data, "arc_deepseek_r1/lengths.jsonl.gz"))
 
 
+UNTRAINED = ["none", "siblings", "survival", "live", PROMPT_ORACLE, "oracle"]
 PUBLIC = (
     Setting("reasoning_gym_eval, 3 samples", reasoning_gym),
     Setting("reasoning_gym_eval, RL 400 -> 800", policy_versions),
@@ -116,17 +117,33 @@ def outcome(name: str, halves: tuple[PromptGroups, PromptGroups], tmp_path: Path
     encoder = make_encoder(ENCODER)
     ranker = LengthRanker.fit(train, vectors(encoder, train.prompt), ENCODER, encoder.name)
     save_ranker(ranker, tmp_path)
-    whole = stage(race, name)
+    trained = [f"{source}={tmp_path}" for source in ("ranker", "warm", "live")]
+    compare(name, race, ["none", "siblings", "survival", "live", *trained, PROMPT_ORACLE, "oracle"])
+
+
+def bench_recording_untrained() -> None:
+    """Race on half of the shipped recording with what needs no training."""
+    compare("recording", recording()[1], UNTRAINED)
+
+
+@pytest.mark.parametrize("setting", PUBLIC, ids=lambda setting: setting.name)
+def bench_public_untrained(setting: Setting, data: Path) -> None:
+    """Race on public lengths with what needs no training."""
+    compare(setting.name, setting.halves(data)[1], UNTRAINED)
+
+
+def compare(setting: str, race: PromptGroups, sources: list[str]) -> None:
+    """Race every policy with every source, and print what each captures."""
+    whole = stage(race, setting)
     workload = whole if len(whole) <= MOST_REQUESTS else whole.choose(MOST_REQUESTS, 0)
-    trained = [f"{name}={tmp_path}" for name in ("ranker", "warm", "live")]
-    sources = ["none", "siblings", "live", *trained, PROMPT_ORACLE, "oracle"]
     for level in LEVELS:
         cell = Load(PROFILE, INSTANCES, batch_limit(len(workload), INSTANCES, level)).cell(workload, 0)
         for policy in POLICIES:
             took = {source: _makespan(cell, policy, source) for source in sources}
             for source, seconds in took.items():
-                label = source.replace(f"={tmp_path}", " (trained)")
-                say(name, level, policy, label, len(workload), seconds, captured(took, seconds))
+                name, given, _ = source.partition("=")
+                label = f"{name} (trained)" if given else source
+                say(setting, level, policy, label, len(workload), seconds, captured(took, seconds))
 
 
 def _makespan(cell: Cell, policy: str, source: str) -> float:

@@ -9,20 +9,22 @@ from makespan.schedulers.types import FloatArray
 
 
 def make_encoder(name: str) -> Encoder:
-    """Return the encoder of a name: ``none``, ``minilm``, ``smollm2``, a model folder, or several joined by ``+``."""
+    """Return the encoder of a name: ``none``, ``minilm``, ``minilm-int8``, ``smollm2``, a folder, or joined by ``+``."""
     if "+" in name:
         return JointEncoder(tuple(make_encoder(part) for part in name.split("+")))
     if name == "none":
         return NoEncoder()
-    if name == "minilm":
-        return MiniLMEncoder()
+    if name in ("minilm", "minilm-int8"):
+        return MiniLMEncoder(quantised=name == "minilm-int8")
     if name == "smollm2":
         from makespan.runtime.smollm2 import smollm2_folder
 
         return CausalEncoder(smollm2_folder())
     if (Path(name) / "config.json").is_file():
         return CausalEncoder(Path(name))
-    raise ValueError(f"an encoder must be none, minilm, smollm2, a model folder, or such names joined by +, got {name!r}")
+    raise ValueError(
+        f"an encoder must be none, minilm, minilm-int8, smollm2, a model folder, or such names joined by +, got {name!r}"
+    )
 
 
 def vectors(encoder: Encoder, prompts: Sequence[str], progress: Progress | None = None) -> FloatArray:

@@ -10,6 +10,7 @@ from makespan.harness.informations import information_name, make_information
 from makespan.harness.laws import assert_laws
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
+from makespan.ranker.calibrated import Calibrated
 from makespan.runtime.engine import Timeline
 from makespan.runtime.stage import Run, simulate_stage
 from makespan.schedulers.bounds import lower_bound
@@ -67,7 +68,10 @@ class Cell:
         run = simulate(self.workload, self.cluster, policy, source)
         bound = self._bound_of(run.timeline)
         assert_laws(self.workload, self.cluster, run.timeline, bound)
-        return self._record(name, information, run, bound, "simulated")
+        record = self._record(name, information, run, bound, "simulated")
+        if isinstance(source, Calibrated) and source.judged:
+            return replace(record, coverage_80=source.coverage)
+        return record
 
     def measured(self, name: str, policy: Policy, information: str, run: Run, engine: str, repetition: int) -> Record:
         """Return the record of a run on real instances, beside what the simulation says of it.

@@ -3,6 +3,7 @@
 import re
 
 from makespan.harness.workload import Workload
+from makespan.ranker.survival import Survival
 from makespan.schedulers import sources
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.job_average import JobAverage
@@ -44,6 +45,11 @@ def siblings(workload: Workload, seed: int) -> Information:
 def job_average(workload: Workload, seed: int) -> Information:
     """A running average of the lengths that have finished in the group."""
     return JobAverage(workload.requests)
+
+
+def survival(workload: Workload, seed: int) -> Information:
+    """What has finished and what still runs in this stage, and nothing else."""
+    return Survival(workload.requests)
 
 
 _NOISY = re.compile(r"noisy_oracle_(\d+(?:\.\d+)?)")

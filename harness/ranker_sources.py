@@ -1,7 +1,8 @@
 """The trained ranker as an information source: by text alone, with history, and updated while the stage runs.
 
 Each takes the folder of a trained ranker, ``ranker=DIR``. Without one, ``warm`` and ``live`` know nothing about text: they
-start from shapes that any job may have, and learn from the earlier epoch and the siblings alone.
+start from shapes that any job may have, and learn from the earlier epoch, where there is one, and the siblings alone;
+``live`` also learns from the stage how common each shape is.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import numpy as np
 
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.harness.workload import Workload
+from makespan.ranker.calibrated import Calibrated
+from makespan.ranker.conformal import ConformalWindow
 from makespan.ranker.evidence import Drift
 from makespan.ranker.length_ranker import LengthRanker
 from makespan.ranker.length_shapes import LengthShapes
@@ -23,6 +26,9 @@ from makespan.schedulers.estimates import Estimates, Information
 from makespan.schedulers.types import FloatArray, IntArray
 
 _LEVELS = (0.1, 0.5, 0.9)
+
+# How many groups of a stage weigh as much as what training said about how common the shapes are, and as much as nothing.
+_TRAINED, _UNTRAINED = 64.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,10 @@ class RankerSource:
             raise ValueError(f"{self.name} needs the folder of a trained ranker, {self.name}=DIR, got none")
         prior = untrained_prior(workload) if path is None else trained_prior(workload, load_ranker(Path(path)))
         if self.live:
-            believed: Information = LiveBelief(workload.requests, prior.shapes, prior.all)
-            return believed if path is None else self._shadowed(workload, prior, believed)
+            groups = _UNTRAINED if path is None else _TRAINED
+            believed: Information = LiveBelief(workload.requests, prior.shapes, prior.all, groups)
+            heard = believed if path is None else self._shadowed(workload, prior, believed)
+            return Calibrated(workload.requests, heard, ConformalWindow(_LEVELS[-1] - _LEVELS[0]))
         log_prior = prior.all if self.history else prior.text
         fixed = sources.Fixed(fixed_estimates(workload, prior.shapes, log_prior, self.name))
         return fixed if path is None else self._shadowed(workload, prior, fixed)
@@ -83,7 +91,9 @@ class RankerSource:
     def _shadowed(self, workload: Workload, prior: Prior, ranker: Information) -> Information:
         """Let the ranker be heard only where its text is proven; history and siblings speak for themselves."""
         blind = np.repeat(prior.shapes.log_weight[None, :], len(workload), axis=0)
-        fallback = LiveBelief(workload.requests, prior.shapes, blind) if self.live else sources.none(workload.requests)
+        fallback = (
+            LiveBelief(workload.requests, prior.shapes, blind, _TRAINED) if self.live else sources.none(workload.requests)
+        )
         return Shadowed(workload.requests, ranker, fallback, prior.score, prior.trusted)
 
 

@@ -41,6 +41,9 @@ class Record:
         For each instance its mean batch size in equal slices of the makespan.
     repetition
         Which of several runs of the same experiment, on a real engine.
+    coverage_80
+        Of an information source that gives intervals and holds them against what came: the share of lengths that lay within
+        the 80 % interval that stood when their request began.
     simulated_makespan_s, measured_makespan_s, error
         On a real engine: the makespan of the same experiment in simulation, that of the run, and the first over the second
         minus 1.
@@ -76,6 +79,7 @@ class Record:
     time_share: dict[str, float]
     completion: tuple[float, ...]
     batch_timeline: tuple[tuple[float, ...], ...]
+    coverage_80: float | None = None
     repetition: int = 0
     simulated_makespan_s: float | None = None
     measured_makespan_s: float | None = None

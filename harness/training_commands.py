@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from makespan.harness.cli_output import AsJson, ProgressBar
+from makespan.ranker.survival import Survival
 from makespan.schedulers import registry, sources
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.requests import Requests
@@ -18,6 +19,7 @@ INFORMATION: dict[str, Callable[[Requests], Information]] = {
     "cap": sources.cap,
     "prompt_length": sources.prompt_length,
     "siblings": sources.Siblings,
+    "survival": Survival,
 }
 """What can be known about requests that have never been seen before."""
 

@@ -47,11 +47,20 @@ class NoEncoder:
 
 
 class MiniLMEncoder:
-    """Frozen MiniLM: the mean states of its last four layers, of the first tokens of a prompt."""
+    """Frozen MiniLM: the mean states of its last four layers, of the first tokens of a prompt.
 
-    def __init__(self, most_tokens: int = 128) -> None:
-        self.most_tokens = most_tokens
-        self.name = f"minilm-l6-v2 layers 3-6 tokens {most_tokens}"
+    Parameters
+    ----------
+    most_tokens
+        How many tokens of a prompt are read.
+    quantised
+        Whether its weights are 8-bit integers, for half the time; its vectors then depend on the batch a little, so every
+        text is a batch of its own.
+    """
+
+    def __init__(self, most_tokens: int = 128, quantised: bool = False) -> None:
+        self.most_tokens, self.quantised = most_tokens, quantised
+        self.name = f"minilm-l6-v2{' int8' if quantised else ''} layers 3-6 tokens {most_tokens}"
         self.width = 4 * 384
         self._loaded: tuple[Any, Any] | None = None
 
@@ -59,14 +68,15 @@ class MiniLMEncoder:
         """Yield vectors, texts of similar length together."""
         import torch
 
-        from makespan.ranker.minilm import load_minilm, load_tokenizer
+        from makespan.ranker.minilm import in_eight_bits, load_minilm, load_tokenizer
 
         if self._loaded is None:
-            self._loaded = load_minilm(), load_tokenizer(self.most_tokens)
+            model = load_minilm()
+            self._loaded = in_eight_bits(model) if self.quantised else model, load_tokenizer(self.most_tokens)
         model, tokenizer = self._loaded
         ids = [tokenizer.encode(text[: _CHARACTERS_PER_TOKEN * self.most_tokens]).ids for text in texts]
         with torch.inference_mode():
-            for batch in by_size([len(each) for each in ids], _BATCH_TOKENS):
+            for batch in by_size([len(each) for each in ids], 1 if self.quantised else _BATCH_TOKENS):
                 padded, mask = pad([ids[position] for position in batch])
                 states = torch.cat(model(padded, mask)[-4:], dim=1).numpy()
                 yield from zip(batch, states, strict=True)

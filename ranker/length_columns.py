@@ -1,9 +1,9 @@
 """Length data as columns: what the rows of a file say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -92,6 +92,16 @@ class LengthColumns:
             domain=[row.domain for row in rows],
             version=[row.version for row in rows],
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of several parts, one after another."""
+        columns: dict[str, Any] = {}
+        for field in fields(cls):
+            values = [getattr(part, field.name) for part in parts]
+            numeric = isinstance(values[0], np.ndarray)
+            columns[field.name] = np.concatenate(values) if numeric else list(chain.from_iterable(values))
+        return cls(**columns)
 
     def __len__(self) -> int:
         return len(self.line)

@@ -73,6 +73,19 @@ class LengthData(LengthColumns):
             previous_tokens=self.output_tokens[earlier].reshape(-1, count).mean(axis=1),
         )
 
+    def with_earlier(self, earlier: LengthColumns, name: Path) -> Self:
+        """Take `previous_tokens` from what another file says of the same prompts: the mean of all their samples."""
+        of_row = np.add.reduceat(earlier.output_tokens, np.cumsum(earlier.samples) - earlier.samples)
+        found: dict[str | None, tuple[int, int]] = {}
+        for prompt, tokens, samples in zip(earlier.prompt, of_row.tolist(), earlier.samples.tolist(), strict=True):
+            before = found.get(prompt, (0, 0))
+            found[prompt] = before[0] + tokens, before[1] + samples
+        found.pop(None, None)
+        known = [found.get(prompt) for prompt in self.prompt]
+        if not any(known):
+            raise LengthDataError(f"{self.path.file}: earlier must hold some of the same prompts, got none in {name}")
+        return replace(self, previous_tokens=np.array([np.nan if k is None else k[0] / k[1] for k in known]))
+
 
 def read_lengths(path: str | Path | LengthPath) -> LengthData:
     """Read length data.
@@ -92,8 +105,8 @@ def read_lengths(path: str | Path | LengthPath) -> LengthData:
     path
         The file: .jsonl, .csv or .parquet, perhaps with .gz or .zst. ``PATH#field=value,field2=value2`` keeps the rows
         whose fields have these values; ``previous=1`` among them takes the last sample of each row for an earlier
-        epoch, ``malformed=drop`` leaves malformed rows out, and ``version_field=step`` (or ``task_field``,
-        ``domain_field``) names the field that holds a label.
+        epoch, ``earlier=FILE`` another file of the same prompts, ``malformed=drop`` leaves malformed rows out, and
+        ``version_field=step`` (or ``task_field``, ``domain_field``) names the field that holds a label.
 
     Raises
     ------
@@ -107,4 +120,5 @@ def read_lengths(path: str | Path | LengthPath) -> LengthData:
     said = {field.name: getattr(columns, field.name) for field in fields(columns)}
     said["prompt_tokens"] = counted_tokens(columns, file)
     data = LengthData(path=path, malformed=malformed, group=group_numbers(columns), **said)
-    return data.with_previous(path.previous_samples)
+    data = data.with_previous(path.previous_samples)
+    return data if path.earlier is None else data.with_earlier(read_lengths(path.earlier), path.earlier)

@@ -7,7 +7,7 @@ from typing import Self
 
 from makespan.ranker.length_error import LengthDataError, shown
 
-PREVIOUS, MALFORMED = "previous", "malformed"
+PREVIOUS, EARLIER, MALFORMED = "previous", "earlier", "malformed"
 _FIELD_OPTION = "_field"
 
 
@@ -47,6 +47,8 @@ class LengthPath:
         Pairs of a field and a value; rows are kept where each field, written as text, equals its value.
     previous_samples
         Of each row the last so many samples stem from an earlier epoch; ``previous=1`` in a path.
+    earlier
+        Another file, of an earlier policy version: what it says of the same prompts; ``earlier=FILE`` in a path.
     drop_malformed
         Leave malformed rows out and count them, which ``malformed=drop`` in a path asks for. Otherwise they are errors.
     labels
@@ -56,6 +58,7 @@ class LengthPath:
     file: Path
     where: tuple[tuple[str, str], ...] = ()
     previous_samples: int = 0
+    earlier: Path | None = None
     drop_malformed: bool = False
     labels: LabelFields = field(default_factory=LabelFields)
 
@@ -68,15 +71,18 @@ class LengthPath:
             return cls(Path(text))
         pairs = [_pair(name, part) for part in selector.split(",")]
         known = LabelFields.options()
-        options = {key: value for key, value in pairs if key in (PREVIOUS, MALFORMED, *known)}
+        options = {key: value for key, value in pairs if key in (PREVIOUS, EARLIER, MALFORMED, *known)}
         previous = options.get(PREVIOUS, "0")
         if not (previous.isascii() and previous.isdigit()):
             raise LengthDataError(f"{name}: previous must be a number of samples, got {shown(previous)}")
         if options.get(MALFORMED, "drop") != "drop":
             raise LengthDataError(f"{name}: malformed must be drop or not be given, got {shown(options[MALFORMED])}")
+        if EARLIER in options and PREVIOUS in options:
+            raise LengthDataError(f"{name}: the earlier epoch must be previous or earlier, got both")
+        earlier = Path(options[EARLIER]) if EARLIER in options else None
         where = tuple((key, value) for key, value in pairs if key not in options)
         labels = LabelFields(**{known[key]: value for key, value in options.items() if key in known})
-        return cls(Path(name), where, int(previous), MALFORMED in options, labels)
+        return cls(Path(name), where, int(previous), earlier, MALFORMED in options, labels)
 
     @property
     def choice(self) -> str:

@@ -1,4 +1,4 @@
-"""From a file of length data to checked columns: the fast way first, row by row where it fails."""
+"""From a file of length data to checked columns, block by block: the fast way first, row by row where it fails."""
 
 from difflib import get_close_matches
 from typing import NoReturn
@@ -9,22 +9,37 @@ from makespan.ranker.length_path import LabelFields, LengthPath
 from makespan.ranker.length_rows import length_row, typed
 from makespan.ranker.length_table import table_columns
 from makespan.ranker.length_values import as_text
-from makespan.ranker.row_file import CSV, Row, RowFile
+from makespan.ranker.row_block import Block, Row
+from makespan.ranker.row_file import CSV, RowFile
 
 _FEW = 8
 
 
 def read_columns(file: RowFile, path: LengthPath) -> tuple[LengthColumns, int]:
-    """Return the rows that a path chooses, and how many malformed ones were left out because it asks for that."""
-    table = file.table()
-    columns = None if table is None else table_columns(table, path)
-    return (columns, 0) if columns is not None else read_columns_by_row(file, path)
+    """Return the rows that a path chooses, and how many malformed ones were left out because it asks for that.
+
+    One block of the file is held at a time, and of what it says only the columns are kept.
+    """
+    parts, malformed, by_row = [], 0, False
+    for block in file.blocks():
+        table = block.table()
+        columns = None if table is None else table_columns(table, path, block.first)
+        if columns is None:
+            columns, left_out = block_by_row(block, file, path)
+            malformed, by_row = malformed + left_out, True
+        if len(columns):
+            parts.append(columns)
+    if not parts:
+        _nothing_found(file, path, malformed)
+    if by_row:
+        _assert_labels(file, path)
+    return LengthColumns.joined(parts), malformed
 
 
-def read_columns_by_row(file: RowFile, path: LengthPath) -> tuple[LengthColumns, int]:
+def block_by_row(block: Block, file: RowFile, path: LengthPath) -> tuple[LengthColumns, int]:
     """Do the same row by row; this is what defines the result, and it names the first malformed row."""
     lines, rows, malformed = [], [], 0
-    for line, row in file.rows():
+    for line, row in block.rows():
         try:
             if isinstance(row, LengthDataError):
                 raise row
@@ -36,9 +51,6 @@ def read_columns_by_row(file: RowFile, path: LengthPath) -> tuple[LengthColumns,
             if not path.drop_malformed:
                 raise LengthDataError(f"{error} (#malformed=drop leaves such rows out)") from None
             malformed += 1
-    if not rows:
-        _nothing_found(file, path, malformed)
-    _assert_labels(file, path)
     return LengthColumns.of_rows(lines, rows), malformed
 
 

@@ -71,14 +71,14 @@ class LengthShapes:
         return cls(bins, mass, weight)
 
     @classmethod
-    def untrained(cls, longest: int) -> Self:
+    def untrained(cls, cap: int) -> Self:
         """Return shapes for lengths about which nothing is known but a cap: any location is as likely as another.
 
         The spread within a prompt is a log standard deviation of 0.5, give or take: with means spread over two decades that
-        is the share within prompts that TailSieve measured.
+        is the share within prompts that TailSieve measured. Lengths beyond the cap are those that it cuts off.
         """
-        bins = LengthBins(max(longest, 64))
-        values = np.linspace(np.log(8.0), np.log(float(bins.longest)), 512)
+        bins = LengthBins(max(4 * cap, 64))
+        values = np.linspace(np.log(2.0), np.log(float(bins.longest)), 512)
         mass = _student_shapes(bins, values, 0.5)
         return cls(bins, mass, np.full(len(mass), 1 / len(mass)))
 
@@ -135,8 +135,10 @@ class LengthShapes:
         said: FloatArray = finished @ self.log_mass.T + cut @ self.log_beyond.T
         return said
 
-    def quantiles(self, share: FloatArray, levels: tuple[float, ...], cap: FloatArray) -> FloatArray:
-        """Return quantiles of the length, in tokens.
+    def quantiles(
+        self, share: FloatArray, levels: tuple[float, ...], cap: FloatArray, reached: IntArray | None = None
+    ) -> FloatArray:
+        """Return quantiles of the length, in tokens, shape (n, len(levels)).
 
         Parameters
         ----------
@@ -146,15 +148,25 @@ class LengthShapes:
             Probabilities, increasing.
         cap
             Cap on new tokens, shape (n,).
+        reached
+            The bin that each length is known to lie in or beyond, shape (n,); the first where it is None. Then `share` is
+            what is believed given that too.
         """
-        below = np.cumsum(share @ self.mass, axis=1)
+        weights = share if reached is None else share / self.beyond.T[reached]
+        rows, size = np.arange(len(share)), len(self.bins)
+        below = np.zeros((len(share), size + 1))
+        np.cumsum(weights @ self.mass, axis=1, out=below[:, 1:])
+        below /= below[:, -1:]
+        before = below[rows, 0 if reached is None else reached]
+        # One sorted array of all rows, each lifted above the one before.
+        lifted = (below[:, 1:] + 2 * rows[:, None]).ravel()
         low, high = self.bins.edges.astype(np.float64), np.append(self.bins.edges[1:], self.bins.longest + 1.0)
         found = np.empty((len(share), len(levels)))
         for column, level in enumerate(levels):
-            at = np.minimum((below < level).sum(axis=1), len(low) - 1)
-            rows = np.arange(len(share))
-            before = np.where(at > 0, below[rows, at - 1], 0.0)
-            inside = np.clip((level - before) / np.maximum(below[rows, at] - before, 1e-12), 0, 1)
+            wanted = before + level * (1 - before)
+            at = np.minimum(np.searchsorted(lifted, wanted + 2 * rows) - size * rows, size - 1)
+            mass = np.maximum(below[rows, at + 1] - below[rows, at], 1e-12)
+            inside = np.clip((wanted - below[rows, at]) / mass, 0, 1)
             found[:, column] = low[at] + inside * (high[at] - low[at])
         quantiles: FloatArray = np.minimum(np.maximum(found, 1.0), cap[:, None])
         return quantiles

@@ -24,36 +24,38 @@ from makespan.ranker.length_values import MOST_TOKENS
 from makespan.schedulers.types import BoolArray, IntArray
 
 
-def table_columns(table: Any, path: LengthPath) -> LengthColumns | None:
+def table_columns(table: Any, path: LengthPath, first: int = 1) -> LengthColumns | None:
     """Return the columns of the rows of a `pyarrow.Table` that a path chooses, or None where one is in doubt.
+
+    The rows are numbered from `first`.
 
     What is returned equals what reading row by row gives, which the tests assert.
     """
     try:
-        return _columns(table, path)
+        return _columns(table, path, first)
     except (Doubt, UnicodeDecodeError):
         return None
 
 
-def _columns(table: Any, path: LengthPath) -> LengthColumns:
+def _columns(table: Any, path: LengthPath, first: int) -> LengthColumns:
     names = table.column_names
     if len(set(names)) < len(names):
         raise Doubt
     chosen = np.ones(len(table), dtype=np.bool_)
     for field, value in path.where:
         chosen &= holds(full_column(table, field), value)
-    if not chosen.any():
-        raise Doubt
-    line = 1 + np.flatnonzero(chosen)
-    if len(line) < len(table):
-        table = table.take(line - 1)
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        return LengthColumns.of_rows([], [])
+    if len(rows) < len(table):
+        table = table.take(rows)
     samples, outputs, observed, turns = _outputs(table)
     cap = optional_tokens(table, "cap")
     if "cap" in names and (outputs > np.repeat(cap, samples)).any():
         raise Doubt
     key = _prompt_key(table)
     return LengthColumns(
-        line=line,
+        line=first + rows,
         samples=samples,
         output_tokens=outputs,
         capped=_capped(table, samples, outputs, cap),

@@ -5,6 +5,8 @@ torch: the same module serves frozen and is fine-tuned, and nothing of the packa
 """
 
 import hashlib
+import warnings
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -87,11 +89,25 @@ def packaged(file: str) -> Path:
 
 
 def load_minilm() -> MiniLM:
-    """Return the encoder with its published weights."""
+    """Return the encoder with its published weights, in single precision."""
     named = load_file(packaged(WEIGHTS))
     model = MiniLM()
     model.load_state_dict({ours: named[theirs] for ours, theirs in _names().items()} | _segment(named))
     return model.eval()
+
+
+def in_eight_bits(model: MiniLM) -> MiniLM:
+    """Return the encoder with the weights of its linear maps as 8-bit integers, scaled by row, and inputs scaled by text.
+
+    Of a short text the time goes to reading 42 MB of weights rather than to arithmetic; these are a quarter of that.
+    """
+    quantisation = import_module("torch.ao.quantization")
+    kind = quantisation.per_channel_dynamic_qconfig
+    with warnings.catch_warnings():
+        # torch says that this is to move to a package of its own.
+        warnings.simplefilter("ignore")
+        small: MiniLM = quantisation.quantize_dynamic(model, {nn.Linear: kind})
+    return small
 
 
 def load_tokenizer(most_tokens: int) -> Any:

@@ -1,12 +1,17 @@
-"""The bytes of a file, unpacked where its name ends in .gz or .zst."""
+"""The bytes of a file as a stream, unpacked where its name ends in .gz or .zst."""
 
 import gzip
+import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from makespan.ranker.length_error import LengthDataError, shown
+
+PACKED = (".gz", ".zst")
 
 
 def arrow(module: str) -> Any:
@@ -17,19 +22,29 @@ def arrow(module: str) -> Any:
         raise ModuleNotFoundError("Parquet and .zst files need pyarrow: pip install pyarrow", name=error.name) from None
 
 
-def unpacked(path: Path) -> tuple[str, bytes]:
-    """Return the name of a file without .gz or .zst, and its unpacked bytes."""
+def plain_name(path: Path) -> str:
+    """Return the name of a file that exists, without .gz or .zst."""
     if path.is_dir():
         raise LengthDataError(f"{path}: a file is needed, got a folder")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    data = path.read_bytes()
+    return path.stem if path.suffix in PACKED else path.name
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Give the unpacked bytes of a file as a stream; content that cannot be unpacked is an error wherever it is met."""
     try:
-        if path.suffix == ".gz":
-            return path.stem, gzip.decompress(data)
-        if path.suffix == ".zst":
-            stream = arrow("lib").CompressedInputStream(arrow("lib").BufferReader(data), "zstd")
-            return path.stem, bytes(stream.read())
+        with path.open("rb") as raw:
+            if path.suffix == ".gz":
+                with gzip.open(raw) as stream:
+                    yield stream
+            elif path.suffix == ".zst":
+                with io.BufferedReader(arrow("lib").CompressedInputStream(raw, "zstd")) as stream:
+                    yield stream
+            else:
+                yield raw
     except (OSError, EOFError, zlib.error) as error:
+        if path.suffix not in PACKED:
+            raise
         raise LengthDataError(f"{path}: the content must be {path.suffix[1:]} data, got {shown(str(error))}") from None
-    return path.name, data

@@ -1,50 +1,46 @@
-"""A file of rows: JSONL, CSV or Parquet, plain or compressed, held in memory."""
+"""A file of rows: JSONL, CSV or Parquet, plain or compressed, read block by block, so that no size is too large."""
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from makespan.ranker.length_error import LengthDataError, shown
-from makespan.ranker.packed_bytes import arrow, unpacked
+from makespan.ranker.packed_bytes import PACKED, arrow, plain_name, unpacked
+from makespan.ranker.row_block import Block, CsvBlock, JsonBlock, NumberedRow, ParquetBlock, Row
+
+__all__ = ["CSV", "JSONL", "PARQUET", "Row", "RowFile"]
 
 JSONL, CSV, PARQUET = "jsonl", "csv", "parquet"
 _KINDS = {".jsonl": JSONL, ".ndjson": JSONL, ".csv": CSV, ".parquet": PARQUET}
-_BLOCK_BYTES = 1 << 24
-
-Row = dict[str, Any]
-NumberedRow = tuple[int, Row | LengthDataError]
+BLOCK_BYTES = 1 << 23
+BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """The content of a file of rows.
+    """A file of rows.
 
     Parameters
     ----------
     name
-        What the file is called in messages.
+        What the file is called in messages, its path.
     kind
         How the bytes are to be read: ``jsonl``, ``csv`` or ``parquet``.
-    data
-        The unpacked bytes.
     """
 
     name: str
     kind: str
-    data: bytes
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Read a file whose name ends in .jsonl, .csv or .parquet, and then perhaps in .gz or .zst."""
-        name, data = unpacked(Path(path))
-        kind = _KINDS.get(Path(name).suffix)
+        """Find a file whose name ends in .jsonl, .csv or .parquet, and then perhaps in .gz or .zst."""
+        kind = _KINDS.get(Path(plain_name(Path(path))).suffix)
         if kind is None:
             raise LengthDataError(f"{path}: a name must end in .jsonl, .csv or .parquet, then perhaps in .gz or .zst")
-        return cls(str(path), kind, data)
+        return cls(str(path), kind)
 
     def place(self, line: int) -> str:
         """Say where a row stands."""
@@ -56,66 +52,52 @@ class RowFile:
         Lines are counted from 1, as an editor shows them; rows of a Parquet file are counted instead. Blank lines hold
         no row. A CSV cell is text, and an empty one is absent.
         """
-        if self.kind == PARQUET:
-            return enumerate(self._parquet().to_pylist(), start=1)
-        return self._json_rows() if self.kind == JSONL else self._csv_rows()
+        for block in self.blocks():
+            yield from block.rows()
 
-    def table(self) -> Any | None:
-        """Give the rows as a `pyarrow.Table`, row `j` on line ``j + 1``, or None where that cannot be had."""
-        if self.kind == PARQUET:
-            return self._parquet()
-        if self.kind == CSV:
-            return None
-        try:
-            json_reader, lib = arrow("json"), arrow("lib")
-        except ModuleNotFoundError:
-            return None
-        try:
-            options = json_reader.ReadOptions(block_size=_BLOCK_BYTES)
-            table = json_reader.read_json(lib.BufferReader(self.data), read_options=options)
-        except lib.ArrowException:
-            return None
-        lines = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
-        return table if len(table) == lines else None
+    def blocks(self) -> Iterator[Block]:
+        """Give the rows some megabytes at a time."""
+        if self.kind == JSONL:
+            return self._json_blocks()
+        return self._csv_blocks() if self.kind == CSV else self._parquet_blocks()
 
-    def _json_rows(self) -> Iterator[NumberedRow]:
-        for number, line in enumerate(self.data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-            if line.strip():
-                yield number, self._json_row(number, line)
+    def _json_blocks(self) -> Iterator[Block]:
+        line = 1
+        with unpacked(Path(self.name)) as stream:
+            while data := stream.read(BLOCK_BYTES):
+                data += stream.readline() if not data.endswith(b"\n") else b""
+                yield JsonBlock(self.place, line, data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data)
+                line += data.count(b"\n")
 
-    def _json_row(self, number: int, line: bytes) -> Row | LengthDataError:
-        try:
-            row = json.loads(line.decode())
-        except json.JSONDecodeError as error:
-            found = f"{error.msg} at column {error.colno}"
-        except (ValueError, RecursionError) as error:
-            found = str(error)
-        else:
-            if isinstance(row, dict):
-                return row
-            found = shown(row)
-        return LengthDataError(f"{self.place(number)}: a row must be a JSON object, got {found}")
+    def _csv_blocks(self) -> Iterator[Block]:
+        rows: list[NumberedRow] = []
+        for row in self._csv_rows():
+            rows.append(row)
+            if len(rows) == BLOCK_ROWS:
+                yield CsvBlock(rows)
+                rows = []
+        yield CsvBlock(rows)
 
     def _csv_rows(self) -> Iterator[NumberedRow]:
         # Prompts may be longer than the 128 KiB that the csv module allows by default.
-        csv.field_size_limit(max(csv.field_size_limit(), len(self.data)))
-        try:
-            reader = csv.reader(io.StringIO(self.data.decode("utf-8-sig"), newline=""), strict=True)
-        except UnicodeDecodeError as error:
-            raise LengthDataError(f"{self.name}: CSV must be UTF-8, got {error}") from None
+        csv.field_size_limit(2**31 - 1)
         header: list[str] = []
         after = 0
-        try:
-            for cells in reader:
-                number, after = after + 1, reader.line_num
-                if header and cells:
-                    yield number, self._csv_row(number, header, cells)
-                elif cells:
-                    header = cells
-                    if len(set(header)) < len(header):
-                        raise LengthDataError(f"{self.place(number)}: column names must differ, got {shown(header)}")
-        except csv.Error as error:
-            yield after + 1, LengthDataError(f"{self.place(after + 1)}: a row must be valid CSV, got {error}")
+        with unpacked(Path(self.name)) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True)
+            try:
+                for cells in reader:
+                    number, after = after + 1, reader.line_num
+                    if header and cells:
+                        yield number, self._csv_row(number, header, cells)
+                    elif cells:
+                        header = cells
+                        if len(set(header)) < len(header):
+                            raise LengthDataError(f"{self.place(number)}: column names must differ, got {shown(header)}")
+            except UnicodeDecodeError as error:
+                raise LengthDataError(f"{self.name}: CSV must be UTF-8, got {error}") from None
+            except csv.Error as error:
+                yield after + 1, LengthDataError(f"{self.place(after + 1)}: a row must be valid CSV, got {error}")
 
     def _csv_row(self, number: int, header: list[str], cells: list[str]) -> Row | LengthDataError:
         if len(cells) == len(header):
@@ -124,9 +106,17 @@ class RowFile:
             f"{self.place(number)}: a row must have {len(header)} cells, as the header has, got {len(cells)}"
         )
 
-    def _parquet(self) -> Any:
-        lib = arrow("lib")
+    def _parquet_blocks(self) -> Iterator[Block]:
+        lib, first, path = arrow("lib"), 1, Path(self.name)
         try:
-            return arrow("parquet").read_table(lib.BufferReader(self.data))
+            if path.suffix in PACKED:
+                # Parquet is read from its end.
+                with unpacked(path) as stream:
+                    file = arrow("parquet").ParquetFile(lib.BufferReader(stream.read()))
+            else:
+                file = arrow("parquet").ParquetFile(path)
+            for batch in file.iter_batches(BLOCK_ROWS):
+                yield ParquetBlock(first, lib.Table.from_batches([batch]))
+                first += len(batch)
         except lib.ArrowException as error:
             raise LengthDataError(f"{self.name}: the content must be Parquet, got {shown(str(error))}") from None

@@ -37,13 +37,13 @@ from makespan.schedulers.round_policy import RoundPolicy
 from makespan.schedulers.round_rules import Exactly, GroupOfBatches, PartialRollout, TailBatching, TokenBudget
 from makespan.schedulers.skew_aware import SkewAware
 from makespan.schedulers.starvation_guard import StarvationGuard
-from makespan.schedulers.whole_groups import DecodeHeavyGroupsFirst, WholeGroups
 from makespan.schedulers.streaming_rules import ConstantConcurrency, StalenessBounded
+from makespan.schedulers.whole_groups import DecodeHeavyGroupsFirst, WholeGroups
 
 BLIND = ()
 """For policies that use no information about lengths."""
 
-INFORMED = ("none", "prompt_length", "history", "siblings", "noisy_oracle_0.5", "oracle")
+INFORMED = ("none", "prompt_length", "history", "siblings", "survival", "live", "noisy_oracle_0.5", "oracle")
 """What a length-aware policy is raced with by default, from nothing to everything."""
 
 CHUNK = 1024

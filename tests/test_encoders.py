@@ -136,3 +136,14 @@ def test_a_chat_model_is_read_where_it_is_about_to_answer(chat_model: Path) -> N
         states = model(input_ids=torch.tensor([ids["input_ids"]]), output_hidden_states=True).hidden_states
     expected = np.concatenate([states[layer][0, -1].numpy() for layer in (4, 5, 7, 8)])
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("packaged")
+def test_weights_of_eight_bits_give_nearly_the_same_vectors_whatever_else_is_encoded() -> None:
+    texts = ["Explain why the sky is blue, in three sentences.", "Write a long story about a horse and its rider."]
+    whole, small = make_encoder("minilm"), make_encoder("minilm-int8")
+    assert whole.name != small.name
+    first, second = (encoded(encoder, texts, {}) for encoder in (whole, small))
+    cosine = (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    assert (cosine > 0.97).all()
+    np.testing.assert_array_equal(encoded(small, texts[1:], {}), second[1:])

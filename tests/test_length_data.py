@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from makespan.ranker import length_reading, row_file
+from makespan.ranker.length_columns import LengthColumns
 from makespan.ranker.length_data import LengthData, LengthDataError, LengthPath, read_lengths
-from makespan.ranker.length_reading import read_columns, read_columns_by_row
+from makespan.ranker.length_reading import block_by_row, read_columns
 from makespan.ranker.row_file import RowFile
 
 Row = dict[str, Any]
@@ -124,9 +125,38 @@ def test_every_format_and_compression_gives_back_what_was_written(tmp_path: Path
 def test_the_fast_way_gives_what_reading_row_by_row_gives(tmp_path: Path, rows: list[Row], format: str, where: bool) -> None:
     file = RowFile.open(written(tmp_path, rows, format))
     path = LengthPath(Path(file.name), (("prompt", rows[0]["prompt"]),) if where else ())
-    fast, slow = read_columns(file, path), read_columns_by_row(file, path)
-    assert fast[1] == slow[1] == 0
-    assert_equal(fast[0], slow[0])
+    fast, malformed = read_columns(file, path)
+    slow = [block_by_row(block, file, path) for block in file.blocks()]
+    assert malformed == sum(left_out for _, left_out in slow) == 0
+    assert_equal(fast, LengthColumns.joined([columns for columns, _ in slow]))
+
+
+@quick
+@given(rows=tables(), format=st.sampled_from(FORMATS), block=st.integers(1, 120))
+def test_what_is_read_does_not_depend_on_the_size_of_the_blocks(
+    tmp_path: Path, rows: list[Row], format: str, block: int
+) -> None:
+    path = written(tmp_path, rows * 3, format)
+    whole = read_lengths(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_file, "BLOCK_BYTES", block)
+        patch.setattr(row_file, "BLOCK_ROWS", 1 + block % 4)
+        again = read_lengths(path)
+    np.testing.assert_array_equal(again.group, whole.group)
+    for field in fields(LengthColumns):
+        np.testing.assert_array_equal(np.asarray(getattr(again, field.name)), np.asarray(getattr(whole, field.name)))
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_a_malformed_row_in_a_later_block_is_named_by_its_line(
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_file, "BLOCK_BYTES", 60)
+    monkeypatch.setattr(row_file, "BLOCK_ROWS", 2)
+    path = written(tmp_path, [{"prompt": "x", "output_tokens": t} for t in (5, 6, 7, 8, -9, 10)], format)
+    with pytest.raises(LengthDataError, match=f"(line|row) {6 if format == 'csv' else 5}: output_tokens must be"):
+        read_lengths(path)
+    assert len(read_lengths(f"{path}#malformed=drop")) == 5
 
 
 GOOD: Row = {"prompt": "How many?", "output_tokens": [3, 4]}
@@ -505,10 +535,10 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(
 
 
 def test_plain_json_is_read_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(file: RowFile, path: LengthPath) -> Any:
+    def slow(block: Any, file: RowFile, path: LengthPath) -> Any:
         raise AssertionError("read row by row")
 
-    monkeypatch.setattr(length_reading, "read_columns_by_row", slow)
+    monkeypatch.setattr(length_reading, "block_by_row", slow)
     row = {"prompt": "x", "prompt_id": "p", "task": "t", "group": 7, "model": "m", "output_tokens": [1, 2], "cap": 9}
     assert len(read_lengths(f"{written(tmp_path, [row] * 3)}#model=m")) == 3
     assert len(read_lengths(written(tmp_path, [{"prompt": "x", "steps": [{"gen": 1, "obs": 0}]}], "parquet"))) == 1
@@ -538,3 +568,20 @@ def test_task_domain_and_version_are_read_and_a_path_may_name_their_fields(tmp_p
     assert named.group.tolist() == [0, 1], "another policy version is another group"
     with pytest.raises(LengthDataError, match='version_field must name a field of the rows, got "stap"'):
         read_lengths(f"{path}#version_field=stap")
+
+
+def test_another_file_of_the_same_prompts_may_be_the_earlier_epoch(tmp_path: Path) -> None:
+    now = written(tmp_path, [{"prompt": p, "output_tokens": [5, 6]} for p in ("a", "b", "c")], name="now")
+    before = written(
+        tmp_path, [{"prompt": "b", "output_tokens": [10, 20]}, {"prompt": "a", "output_tokens": 7}] * 2, name="before"
+    )
+    data = read_lengths(f"{now}#earlier={before}")
+    np.testing.assert_array_equal(data.previous_tokens, [7, 15, np.nan])
+    assert samples_of(data) == [[5, 6]] * 3
+    other = written(tmp_path, [{"prompt": "z", "output_tokens": 7}], name="other")
+    with pytest.raises(LengthDataError, match=r"earlier must hold some of the same prompts, got none in .*other\.jsonl"):
+        read_lengths(f"{now}#earlier={other}")
+    with pytest.raises(LengthDataError, match="the earlier epoch must be previous or earlier, got both"):
+        read_lengths(f"{now}#earlier={other},previous=1")
+    with pytest.raises(FileNotFoundError, match=r"absent.jsonl: no such file"):
+        read_lengths(f"{now}#earlier={tmp_path / 'absent.jsonl'}")

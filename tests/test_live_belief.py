@@ -12,7 +12,7 @@ from ranker_cases import drawn
 from makespan.ranker.evidence import Drift, TextEvidence
 from makespan.ranker.length_bins import LengthBins
 from makespan.ranker.length_shapes import LengthShapes
-from makespan.ranker.live_belief import LiveBelief
+from makespan.ranker.live_belief import LEVELS, LiveBelief
 from makespan.ranker.metrics import tau
 from makespan.ranker.shadow import Shadowed
 from makespan.schedulers.estimates import Estimates, Finished
@@ -78,11 +78,20 @@ def test_the_belief_is_that_of_a_slow_loop(shapes: LengthShapes, ended: list[int
             log += np.log(shapes.mass[:, shapes.bins.place(tokens) :].sum(axis=1))
     share = np.exp(log - log.max())
     share /= share.sum()
+    quantiles = live.estimate(live.requests).quantiles
+    assert quantiles is not None
     lengths = np.minimum(shapes.bins.tokens, CAP)
     for row, reached in enumerate(running, start=len(ended)):
         first = max(shapes.bins.place(reached), 0) if reached else 0
         conditional = shapes.mass[:, first:] / shapes.mass[:, first:].sum(axis=1, keepdims=True)
-        assert live.expected_tokens()[row] == pytest.approx(share @ conditional @ lengths[first:], rel=1e-6)
+        mean = max(share @ conditional @ lengths[first:], reached + 1)
+        assert live.expected_tokens()[row] == pytest.approx(mean, rel=1e-6)
+        below = np.append(0, np.cumsum(share @ conditional))
+        for quantile, level in zip(quantiles[row], LEVELS, strict=True):
+            if reached + 1 < quantile < CAP:
+                at = shapes.bins.place(int(quantile)) - first
+                assert below[at] - 1e-9 <= level <= below[min(at + 1, len(below) - 1)] + 1e-9
+    np.testing.assert_array_equal(live.expected_tokens()[: len(ended)], ended)
     assert live.expected_tokens()[-1] == pytest.approx(share @ shapes.mass @ lengths, rel=1e-6)
 
 
@@ -167,6 +176,46 @@ def test_the_same_estimates_are_given_while_nothing_has_changed(shapes: LengthSh
     second = live.estimate(live.requests)
     assert second is not first
     np.testing.assert_array_equal(second.point[4:], first.point[4:])
+
+
+@quick
+@given(st.lists(st.integers(0, CAP - 1), min_size=12, max_size=12), st.permutations(range(12)), st.integers(0, 4))
+def test_relabelling_relabels_the_belief(shapes: LengthShapes, tokens: list[int], order: list[int], relabel: int) -> None:
+    found = []
+    for rows, shift in ((list(range(12)), 0), (order, relabel)):
+        generated, group = np.array(tokens)[rows], np.arange(12)[rows] // 3
+        requests = Requests.of(np.ones(12), np.full(12, CAP), group=(group + shift) % 5)
+        live = LiveBelief(requests, shapes, np.repeat(shapes.log_weight[None], 12, axis=0), 4.0)
+        ended = np.flatnonzero((np.array(rows) % 3 == 0) & (generated > 0))
+        live.observe(Finished(ended, generated[ended]))
+        live.watch(generated)
+        found.append(live.estimate(requests))
+    np.testing.assert_array_equal(found[0].point[order], found[1].point)
+    np.testing.assert_array_equal(np.asarray(found[0].quantiles)[order], found[1].quantiles)
+
+
+def test_a_stage_teaches_how_common_each_shape_is() -> None:
+    groups, mean = drawn(100, 4, 9, cap=CAP)
+    shapes = LengthShapes.untrained(CAP)
+    first = np.arange(80) * 4
+    requests = Requests.of(np.ones(400), np.full(400, CAP), group=groups.group)
+    log_prior = np.repeat(shapes.log_weight[None], 400, axis=0)
+    kept, taught = LiveBelief(requests, shapes, log_prior), LiveBelief(requests, shapes, log_prior, 1.0)
+    usual = float(np.exp(mean).mean())
+    errors, widths = [], []
+    for live in (kept, taught):
+        live.observe(Finished(first, groups.output_tokens[first]))
+        found = live.estimate(requests)
+        assert found.quantiles is not None
+        errors.append(abs(np.log(found.point[-1] / usual)))
+        widths.append(np.log(found.quantiles[-1, 2] / found.quantiles[-1, 0]))
+    assert errors[1] < 0.3 < errors[0]
+    assert widths[1] < widths[0]
+
+
+def test_a_prior_that_counts_for_nothing_is_refused(shapes: LengthShapes) -> None:
+    with pytest.raises(ValueError, match="a prior must count for more than 0 groups, got 0"):
+        LiveBelief(Requests.of([1], [9]), shapes, shapes.log_weight[None], 0)
 
 
 def test_a_prior_of_another_shape_is_refused(shapes: LengthShapes) -> None:

@@ -116,7 +116,7 @@ def test_an_unknown_encoder_and_a_missing_model_are_named(folder: Path, tmp_path
     data = str(folder / "train.jsonl")
     done = makespan("ranker", "train", data, "--out", str(tmp_path), "--encoder", "bert")
     assert done.returncode == 2
-    assert "an encoder must be none, minilm, smollm2, a model folder" in done.stderr
+    assert "an encoder must be none, minilm, minilm-int8, smollm2, a model folder" in done.stderr
     done = makespan("ranker", "evaluate", str(tmp_path / "nowhere"), data)
     assert done.returncode == 2
     assert "no such file; a ranker is trained by" in done.stderr

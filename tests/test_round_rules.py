@@ -20,12 +20,12 @@ from makespan.runtime.dispatcher import PolicyError
 from makespan.runtime.prompt_stream import PromptStream
 from makespan.runtime.round_record import Played
 from makespan.runtime.rounds import RoundWorld, play
+from makespan.schedulers.alternating_shares import AlternatingShares
 from makespan.schedulers.backlog import Backlog, RoundPlan
 from makespan.schedulers.estimates import Estimates
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.issues import FirstPrompts, FirstSamples
 from makespan.schedulers.policy import Policy
-from makespan.schedulers.alternating_shares import AlternatingShares
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.round_policy import RoundPolicy
 from makespan.schedulers.round_rules import Exactly, GroupOfBatches, PartialRollout, TailBatching, TokenBudget
