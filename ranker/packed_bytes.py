@@ -37,7 +37,7 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as raw:
             if path.suffix == ".gz":
-                with gzip.open(raw) as stream:
+                with io.BufferedReader(gzip.GzipFile(fileobj=raw)) as stream:
                     yield stream
             elif path.suffix == ".zst":
                 with io.BufferedReader(arrow("lib").CompressedInputStream(raw, "zstd")) as stream:

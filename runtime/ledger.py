@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from makespan.runtime.dispatcher import PolicyError
 from makespan.runtime.engine import Timeline
 from makespan.runtime.engine_state import Records
+from makespan.runtime.policy_answers import PolicyError
 from makespan.runtime.prompt_stream import PromptStream
 from makespan.runtime.round_record import Step
 from makespan.schedulers.backlog import NEVER, Backlog, RoundPlan

@@ -69,4 +69,5 @@ class ChunkPull:
         """Return the KV blocks of each row at the end of its chunk."""
         ends = (view.generated[rows] // self.chunk_tokens + 1) * self.chunk_tokens
         tokens = view.requests.prompt_tokens[rows] + np.minimum(ends, view.requests.max_new_tokens[rows])
-        return -(-tokens // BLOCK_TOKENS)
+        blocks: IntArray = -(-tokens // BLOCK_TOKENS)
+        return blocks

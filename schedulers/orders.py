@@ -86,7 +86,8 @@ class MostProgressFirst:
         """Return minus turns and, below them, tokens whose KV an earlier run has computed; one that never ran has none."""
         ran = view.generated[rows] > 0
         prefix = np.where(ran, view.requests.prompt_tokens[rows] + view.generated[rows], 0)
-        return -(view.turns_done[rows] * 2.0**32 + prefix)
+        keys: FloatArray = -(view.turns_done[rows] * 2.0**32 + prefix)
+        return keys
 
 
 @dataclass(frozen=True, slots=True)

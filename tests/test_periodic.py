@@ -1,5 +1,6 @@
 """A part that wants to be asked from time to time is, in simulated and in real time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,10 +37,10 @@ class Clock:
         return np.empty(0, dtype=np.int64)
 
 
-@pytest.mark.parametrize("part", ["rebalance", "issue"])
-def test_a_part_is_asked_at_every_multiple_of_its_period(part: str) -> None:
+@pytest.mark.parametrize("policy_with", [lambda clock: Policy(rebalance=clock), lambda clock: Policy(issue=clock)])
+def test_a_part_is_asked_at_every_multiple_of_its_period(policy_with: Callable[[Clock], Policy]) -> None:
     clock = Clock(0.37)
-    policy = replace(Policy(placement=LeastInFlight()), **{part: clock})
+    policy = replace(policy_with(clock), placement=LeastInFlight())
     timeline = simulate(WORKLOAD, CLUSTER, policy, none(WORKLOAD.requests)).timeline
     due = np.arange(0, timeline.ended.max(), 0.37)
     assert np.isin(np.round(due, 9), np.round(clock.asked, 9)).all()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reference_rounds import play_slowly
 from round_cases import knows_all
 
-from makespan.runtime.dispatcher import PolicyError
+from makespan.runtime.policy_answers import PolicyError
 from makespan.runtime.prompt_stream import PromptStream
 from makespan.runtime.round_record import Played
 from makespan.runtime.rounds import RoundWorld, play
