@@ -222,7 +222,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         console.print(str(agreement), highlight=False)
     for reproduction in config.stash.get(REPRODUCTIONS, []):
         console.print(*reproduction_tables(reproduction))
-    console.print(*round_tables(config.stash[ROUNDS] if ROUNDS in config.stash else []))
+    played: list[RoundRow] = config.stash.get(ROUNDS, [])
+    console.print(*round_tables(played))
     for line in config.stash.get(SPEEDS, []):
         terminalreporter.write_line(str(line))
     if left_out := config.stash.get(WITHOUT_DATA, 0):

@@ -25,7 +25,7 @@ from makespan.schedulers import sources
 from makespan.schedulers.estimates import Estimates, Information
 from makespan.schedulers.types import FloatArray, IntArray
 
-_LEVELS = (0.1, 0.5, 0.9)
+_LEVELS = (0.1, 0.5, 0.9, 0.99)
 
 # How many groups of a stage weigh as much as what training said about how common the shapes are, and as much as nothing.
 _TRAINED, _UNTRAINED = 64.0, 1.0

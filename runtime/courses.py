@@ -7,9 +7,10 @@ from math import inf
 
 import numpy as np
 
-from makespan.runtime.dispatcher import Dispatcher, PolicyError
+from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.engine import Ended, Timeline
 from makespan.runtime.ledger import Issued, Ledger
+from makespan.runtime.policy_answers import PolicyError
 from makespan.runtime.round_record import Round, Step
 from makespan.runtime.simulated_cluster import SimulatedCluster
 from makespan.runtime.stage import simulate_stage

@@ -62,6 +62,7 @@ class Dispatcher:
     _live: IntArray = field(init=False)
     _turns_done: IntArray = field(init=False)
     _watching: Watching | None = field(init=False)
+    _looks: bool = field(init=False)
     _agenda: Agenda = field(init=False)
     _standstill: Standstill = field(init=False, default_factory=Standstill)
 
@@ -71,6 +72,7 @@ class Dispatcher:
         self._ended = np.zeros(count, dtype=np.bool_)
         self._given_up = np.zeros(count, dtype=np.bool_)
         self._watching = self.information if isinstance(self.information, Watching) else None
+        self._looks = self._watching is not None or self.policy.looks_at_progress
         self._agenda = Agenda(self.requests, self.policy.every_s)
         instances = len(self.engine.cluster)
         self._waiting = WaitingLists(instances)
@@ -130,6 +132,8 @@ class Dispatcher:
     def _decide(self) -> None:
         if not len(self._live):
             return
+        if self._looks:
+            self.engine.look()
         if self._watching is not None:
             with asking("an information source"):
                 self._watching.watch(self.engine.generated)

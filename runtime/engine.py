@@ -120,6 +120,10 @@ class Engine(Protocol):
         """Tokens each request has generated, as of the last report."""
         ...
 
+    def look(self) -> None:
+        """Ask for a report now, if that is possible without letting time pass."""
+        ...
+
     @property
     def state(self) -> IntArray:
         """State of each request, as in `View`."""

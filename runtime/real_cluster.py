@@ -112,6 +112,9 @@ class RealCluster:
         blocks = np.bincount(self._bound_for[inside], -(-tokens // BLOCK_TOKENS), len(self.cluster))
         return blocks.astype(np.int64)
 
+    def look(self) -> None:
+        """Do nothing: instances report by themselves, at least every half second."""
+
     def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
         """Hand requests to instances, each for so many new tokens at most; a smaller key is admitted earlier."""
         if not (self.state[rows] == OUTSIDE).all():

@@ -24,6 +24,7 @@ from makespan.runtime.engine_state import (
     instance_records,
     request_records,
 )
+from makespan.runtime.progress import progress
 from makespan.runtime.simulated_timeline import timeline_of
 from makespan.runtime.tool_calls import ToolCalls
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
@@ -85,6 +86,8 @@ class SimulatedCluster:
         self.cluster = cluster
         self._requests = request_records(requests, output_tokens)
         self._instances, self._tables, self._running = instance_records(cluster)
+        self._seen = np.zeros(len(requests), dtype=np.int64)
+        self._seen_at = -1
         self._back = np.empty(len(requests), dtype=np.int64)
         self._clock = np.zeros(1, dtype=np.int64)
         self._now = 0.0
@@ -124,13 +127,18 @@ class SimulatedCluster:
 
     @property
     def generated(self) -> IntArray:
-        """Tokens each request had generated when the present span of its instance began."""
-        return self._column(self._requests, "generated")
+        """Tokens each request has generated if `look` has just been called, else as of when its instance's span began."""
+        return self._seen if self._seen_at == self._clock[0] else self._column(self._requests, "generated")
 
     @property
     def state(self) -> IntArray:
         """State of each request, as in `View`."""
         return self._column(self._requests, "state")
+
+    def look(self) -> None:
+        """Bring `generated` up to date, which is until time passes."""
+        self._seen_at = int(self._clock[0])
+        progress(self._requests, self._instances, self._running, self._tables, self._seen_at, self._seen)
 
     def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
         """Hand requests to instances, each for so many new tokens at most; a smaller key is admitted earlier."""

@@ -7,8 +7,10 @@ from makespan.schedulers.chunk_pull import ChunkPull
 from makespan.schedulers.comes_back import ComesBack
 from makespan.schedulers.consolidate_tail import ConsolidateTail
 from makespan.schedulers.contiguous_partition import ContiguousPartition
+from makespan.schedulers.correction import Correction
 from makespan.schedulers.equal_finish import EqualFinish
 from makespan.schedulers.feedback_levels import FeedbackLevels
+from makespan.schedulers.finish_together import FinishTogether
 from makespan.schedulers.goodput_density import GoodputDensityFirst
 from makespan.schedulers.home_unless_skewed import HomeUnlessSkewed
 from makespan.schedulers.isolated_tail import IsolatedTail
@@ -24,6 +26,7 @@ from makespan.schedulers.orders import (
     ShortestFirst,
     ShortestWholeFirst,
 )
+from makespan.schedulers.overtake import LongestPotential
 from makespan.schedulers.past_future import PastFuture
 from makespan.schedulers.placements import AnyInstance, GroupsInTurn, LeastInFlight, LeastTokens, PowerOfTwo, RoundRobin
 from makespan.schedulers.policy import Policy
@@ -67,6 +70,7 @@ skew_aware_max = Policy(order=LongestFirst(), placement=SkewAware(objective="max
 equal_finish = Policy(order=LongestFirst(), placement=EqualFinish(), information=("oracle",), source="contiguous shares of equal finish by the step-time model (partition: Heddle, arXiv 2603.28101)")
 ranker_guided = Policy(order=LongestFirst(), placement=SkewAware(), admission=BatchCap(), information=INFORMED, source="StreamRL's decisions on any information, order kept up to date")
 optimal = Policy(order=LongestFirst(), placement=Optimal(time_limit_s=10), information=("oracle",), source="OR-Tools CP-SAT on the linear instance model")
+finish_together = Policy(order=LongestPotential(), placement=FinishTogether(), rebalance=Correction(), information=INFORMED, source="our own: schedulers/finish_together.md")
 longest_output_first = Policy(order=LongestCapFirst(), placement=RoundRobin(), source="SGLang --schedule-policy lof (0.5.23), its default balance of data-parallel ranks")
 job_average = Policy(order=ProbesFirst(count=3, probes=ByArrival()), placement=LeastInFlight(), admission=ReserveNextStep(), information=("job_average",), source="vllm-ascend BatchJobAwareScheduler, pull request 12240")
 past_future = Policy(placement=LeastInFlight(), admission=PastFuture(), source="Past-Future scheduler, LightLLM (arXiv 2507.10150, ASPLOS 2025)")

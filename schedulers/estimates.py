@@ -24,12 +24,15 @@ class Estimates:
         Probabilities of the quantile columns, increasing within (0, 1); empty when there are none.
     quantiles
         Tokens at each level, shape (n, len(levels)), or None.
+    beforehand
+        Whether the source knows something about single requests before any of them has run.
     """
 
     point: FloatArray
     basis: str
     levels: tuple[float, ...] = ()
     quantiles: FloatArray | None = None
+    beforehand: bool = True
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.point).all():

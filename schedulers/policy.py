@@ -65,6 +65,12 @@ class Policy:
         return min((part.every_s for part in (self.rebalance, self.issue) if isinstance(part, Periodic)), default=inf)
 
     @property
+    def looks_at_progress(self) -> bool:
+        """Whether it asks how far running requests are, which an engine is then made to say."""
+        keeps = isinstance(self.rebalance, Stay) and isinstance(self.issue, KeepAll)
+        return not keeps or bool(getattr(self.placement, "looks_at_progress", False))
+
+    @property
     def work_conserving(self) -> bool:
         """Whether it claims that no instance idles while it could admit work that waits anywhere (law L5)."""
         return bool(getattr(self.placement, "work_conserving", False)) and isinstance(self.admission, EngineAdmits)

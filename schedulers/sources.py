@@ -9,6 +9,8 @@ from makespan.schedulers.estimates import Estimates, Finished
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import FloatArray, IntArray
 
+_LEVELS = (0.1, 0.5, 0.9)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
@@ -26,12 +28,12 @@ class Fixed:
 
 def none(requests: Requests) -> Fixed:
     """Nothing is known: every request looks the same."""
-    return Fixed(Estimates(np.ones(len(requests)), "none"))
+    return Fixed(Estimates(np.ones(len(requests)), "none", beforehand=False))
 
 
 def cap(requests: Requests) -> Fixed:
     """Every request is as long as it may become."""
-    return Fixed(Estimates(requests.max_new_tokens.astype(np.float64), "cap"))
+    return Fixed(Estimates(requests.max_new_tokens.astype(np.float64), "cap", beforehand=False))
 
 
 def prompt_length(requests: Requests) -> Fixed:
@@ -40,8 +42,9 @@ def prompt_length(requests: Requests) -> Fixed:
 
 
 def oracle(output_tokens: IntArray) -> Fixed:
-    """The true lengths: for measuring what information is worth, never for real use."""
-    return Fixed(Estimates(output_tokens.astype(np.float64), "oracle"))
+    """The true lengths: for measuring what information is worth, never for real use. Its quantiles leave nothing open."""
+    lengths = output_tokens.astype(np.float64)
+    return Fixed(Estimates(lengths, "oracle", _LEVELS, np.repeat(lengths[:, None], len(_LEVELS), axis=1)))
 
 
 def noisy_oracle(requests: Requests, output_tokens: IntArray, sigma: float, seed: int = 0) -> Fixed:
@@ -58,8 +61,25 @@ def noisy_oracle(requests: Requests, output_tokens: IntArray, sigma: float, seed
     """
     if not 0 <= sigma <= 10:
         raise ValueError(f"the noise of an oracle must lie between 0 and 10, got {sigma}")
-    error = np.exp(sigma * normal(seed, requests.sequence, stream=21))
-    return Fixed(Estimates(output_tokens * error, f"oracle with error {sigma:g}"))
+    told = output_tokens * np.exp(sigma * normal(seed, requests.sequence, stream=21))
+    quantiles = _drawn_to_the_mean(told, sigma, requests.max_new_tokens)
+    return Fixed(Estimates(told, f"oracle with error {sigma:g}", _LEVELS, quantiles))
+
+
+def _drawn_to_the_mean(told: FloatArray, sigma: float, cap: IntArray) -> FloatArray:
+    """Return quantiles of lengths that were told with such an error: what is extreme is so in part by error.
+
+    Lengths and errors are taken as log-normal; how much lengths differ is estimated from what was told (empirical Bayes:
+    Efron and Morris, JASA 1973). Shape (n, len(_LEVELS)).
+    """
+    logs = np.log(told)
+    variance = float(logs.var())
+    share = max(0.05, 1 - sigma**2 / variance) if variance > 0 else 1.0
+    middle = logs.mean() + share * (logs - logs.mean())
+    normal_quantiles = np.array([-1.2815515655446004, 0.0, 1.2815515655446004])
+    quantiles = np.exp(middle[:, None] + sigma * np.sqrt(share) * normal_quantiles)
+    capped: FloatArray = np.minimum(quantiles, cap[:, None])
+    return capped
 
 
 def history(requests: Requests, previous_tokens: FloatArray) -> Fixed:
@@ -93,7 +113,7 @@ class Siblings:
         """Return what the groups have shown so far."""
         if self._estimates is None:
             seen = self._longest[self._group]
-            self._estimates = Estimates(np.where(seen > 0, seen, requests.max_new_tokens), "siblings")
+            self._estimates = Estimates(np.where(seen > 0, seen, requests.max_new_tokens), "siblings", beforehand=False)
         return self._estimates
 
     def observe(self, event: Finished) -> None:
