@@ -61,6 +61,7 @@ class Dispatcher:
     _changed: set[int] = field(init=False, default_factory=set)
     _live: IntArray = field(init=False)
     _turns_done: IntArray = field(init=False)
+    _watching: Watching | None = field(init=False)
     _agenda: Agenda = field(init=False)
     _standstill: Standstill = field(init=False, default_factory=Standstill)
 
@@ -69,6 +70,7 @@ class Dispatcher:
         self._arrived = np.zeros(count, dtype=np.bool_)
         self._ended = np.zeros(count, dtype=np.bool_)
         self._given_up = np.zeros(count, dtype=np.bool_)
+        self._watching = self.information if isinstance(self.information, Watching) else None
         self._agenda = Agenda(self.requests, self.policy.every_s)
         instances = len(self.engine.cluster)
         self._waiting = WaitingLists(instances)
@@ -128,9 +130,9 @@ class Dispatcher:
     def _decide(self) -> None:
         if not len(self._live):
             return
-        if isinstance(self.information, Watching):
+        if self._watching is not None:
             with asking("an information source"):
-                self.information.watch(self.engine.generated)
+                self._watching.watch(self.engine.generated)
         estimates = estimates_of(self.information, self.requests)
         if estimates is not self._estimates:
             self._estimates = estimates

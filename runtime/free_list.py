@@ -62,17 +62,19 @@ class FreeList:
         own = bool(getattr(policy.order, "own_keys", False))
         if self._keys is None or not own or len(self._new) > FEW:
             self._rows = policy.ordered(view, np.concatenate([self._rows, self._new]))
-            self._keys = policy.order.keys(view, self._rows) if own else np.zeros(len(self._rows))
+            self._keys = policy.keys(view, self._rows) if own else np.zeros(len(self._rows))
         else:
-            new = policy.ordered(view, self._new)
-            keys = policy.order.keys(view, new)
-            at = [self._place(view, *pair) for pair in zip(new.tolist(), keys.tolist(), strict=True)]
-            self._rows, self._keys = np.insert(self._rows, at, new), np.insert(self._keys, at, keys)
+            for row, key in zip(self._new.tolist(), policy.keys(view, self._new).tolist(), strict=True):
+                self._insert(view, row, key)
         self._new = self._new[:0]
 
-    def _place(self, view: View, row: int, key: float) -> int:
-        """Return before which request another goes; ties go by sequence."""
+    def _insert(self, view: View, row: int, key: float) -> None:
+        """Put a request before the first that it precedes; ties go by sequence."""
         assert self._keys is not None
-        first, last = (int(np.searchsorted(self._keys, key, side)) for side in ("left", "right"))
-        ties = view.requests.sequence[self._rows[first:last]]
-        return first + int(np.searchsorted(ties, view.requests.sequence[row]))
+        at = int(self._keys.searchsorted(key))
+        last = int(self._keys.searchsorted(key, "right"))
+        if last > at:
+            sequence = view.requests.sequence
+            at += int(sequence[self._rows[at:last]].searchsorted(sequence[row]))
+        self._rows = np.concatenate([self._rows[:at], [row], self._rows[at:]])
+        self._keys = np.concatenate([self._keys[:at], [key], self._keys[at:]])

@@ -68,8 +68,9 @@ def moves_of(policy: Policy, view: View) -> Moves:
             f"a rebalance must hold or name an instance 0 to {count - 1} for each of {len(moves.rows)} rows, "
             f"got {moves.instances.tolist()[:5]}"
         )
-    if len(np.unique(moves.rows)) < len(moves.rows):
+    if len(set(moves.rows.tolist())) < len(moves.rows):
         raise PolicyError(f"a rebalance must name a row once, got rows {moves.rows.tolist()[:5]}")
-    if not np.isin(view.state[moves.rows], (QUEUED, RUNNING)).all():
+    state = view.state[moves.rows]
+    if not ((state == QUEUED) | (state == RUNNING)).all():
         raise PolicyError(f"a rebalance must move requests that are inside an instance, got rows {moves.rows.tolist()[:5]}")
     return moves

@@ -11,7 +11,7 @@ from makespan.schedulers.orders import ByArrival
 from makespan.schedulers.parts import SHORTEST_PERIOD_S, Admission, Issue, Order, Periodic, Placement, Rebalance
 from makespan.schedulers.placements import RoundRobin
 from makespan.schedulers.rebalances import Stay
-from makespan.schedulers.types import IntArray
+from makespan.schedulers.types import FloatArray, IntArray
 from makespan.schedulers.view import View
 
 
@@ -71,8 +71,12 @@ class Policy:
 
     def ordered(self, view: View, rows: IntArray) -> IntArray:
         """Return `rows` in the order in which they should start; ties go by sequence."""
+        ordered: IntArray = rows[np.lexsort((view.requests.sequence[rows], self.keys(view, rows)))]
+        return ordered
+
+    def keys(self, view: View, rows: IntArray) -> FloatArray:
+        """Return the key of each of `rows`, or raise `ValueError` where the order gives something else."""
         keys = self.order.keys(view, rows)
         if keys.shape != rows.shape or np.isnan(keys).any():
             raise ValueError(f"an order must return a number for each of {len(rows)} rows, got {keys[:5]}")
-        ordered: IntArray = rows[np.lexsort((view.requests.sequence[rows], keys))]
-        return ordered
+        return keys

@@ -1,6 +1,6 @@
 """A part that wants to be asked from time to time is, in simulated and in real time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -39,9 +39,8 @@ class Clock:
 @pytest.mark.parametrize("part", ["rebalance", "issue"])
 def test_a_part_is_asked_at_every_multiple_of_its_period(part: str) -> None:
     clock = Clock(0.37)
-    timeline = simulate(
-        WORKLOAD, CLUSTER, Policy(placement=LeastInFlight(), **{part: clock}), none(WORKLOAD.requests)
-    ).timeline
+    policy = replace(Policy(placement=LeastInFlight()), **{part: clock})
+    timeline = simulate(WORKLOAD, CLUSTER, policy, none(WORKLOAD.requests)).timeline
     due = np.arange(0, timeline.ended.max(), 0.37)
     assert np.isin(np.round(due, 9), np.round(clock.asked, 9)).all()
     assert isinstance(clock, Periodic)
