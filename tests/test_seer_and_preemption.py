@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from views import view_of
 
+from makespan.harness.experiment import simulate
+from makespan.harness.generators import lognormal
+from makespan.schedulers import catalog
 from makespan.schedulers.chunk_pull import ChunkPull
 from makespan.schedulers.comes_back import ComesBack
 from makespan.schedulers.home_unless_skewed import HomeUnlessSkewed
@@ -15,8 +18,10 @@ from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.orders import LongestWholeFirst, ShortestWholeFirst
 from makespan.schedulers.parts import HOLD
 from makespan.schedulers.placements import LeastTokens, RoundRobin
+from makespan.schedulers.policy import Policy
 from makespan.schedulers.preempt_lower import PreemptLower
 from makespan.schedulers.pull import Pull
+from makespan.schedulers.sources import Siblings
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.view import OUTSIDE, QUEUED, RUNNING
 
@@ -76,6 +81,23 @@ def test_no_chunk_that_is_placed_can_overflow_the_kv(data: st.DataObject, chunk:
         together = int(ends[before].sum() + ends[new].sum())
         assert not len(new) or together <= 30 or len(before) + len(new) == 1
         assert not len(new) or len(before) + len(new) <= 6
+
+
+@pytest.mark.parametrize("policy", [catalog.seer, catalog.divided])
+def test_divided_rollout_preempts_nothing_where_kv_binds(policy: Policy) -> None:
+    workload = lognormal(1.0)(None, 256, 0)
+    most = int((workload.requests.prompt_tokens + workload.requests.max_new_tokens).max())
+    tight = Cluster.uniform(Instance(StepTime((1,), (0.01,)), most, max_batch=64), 2)
+
+    def preemptions(policy: Policy) -> int:
+        timeline = simulate(workload, tight, policy, Siblings(workload.requests)).timeline
+        assert timeline.finished.all()
+        return int(timeline.preemptions.sum())
+
+    chunk = 512
+    divided = replace(policy, placement=ChunkPull(chunk), chunk_tokens=chunk)
+    assert preemptions(divided) == 0
+    assert preemptions(catalog.least_in_flight) > 0
 
 
 def test_the_longest_that_waits_interrupts_the_shortest_that_runs() -> None:
