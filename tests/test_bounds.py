@@ -19,7 +19,7 @@ from makespan.schedulers.sources import none
 from makespan.schedulers.step_time import PICOSECONDS, StepTime
 from makespan.schedulers.supporting_lines import supporting_lines
 
-thorough = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=60, deadline=None)
 
 
 def bound_of(case: Case) -> float:
@@ -72,7 +72,7 @@ def test_more_instances_never_raise_it(case: Case, more: int) -> None:
 
 
 @given(case=cases(max_requests=12), data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_more_kv_more_slots_and_less_to_do_never_raise_it(case: Case, data: st.DataObject) -> None:
     better = Cluster(
         tuple(
@@ -95,7 +95,7 @@ def test_more_kv_more_slots_and_less_to_do_never_raise_it(case: Case, data: st.D
 
 
 @given(case=cases(max_requests=12), data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_of_several_kinds_it_is_no_less_than_with_the_best_of_each_and_no_more_than_with_the_worst(
     case: Case, data: st.DataObject
 ) -> None:
