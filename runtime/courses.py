@@ -9,7 +9,8 @@ import numpy as np
 
 from makespan.runtime.dispatcher import Dispatcher, PolicyError
 from makespan.runtime.engine import Ended, Timeline
-from makespan.runtime.ledger import Issued, Ledger
+from makespan.runtime.ledger import Ledger
+from makespan.runtime.open_samples import Issued
 from makespan.runtime.round_record import Round, Step
 from makespan.runtime.simulated_cluster import SimulatedCluster
 from makespan.runtime.stage import simulate_stage
