@@ -14,46 +14,12 @@ from numpy.typing import ArrayLike
 
 from makespan.runtime.engine import Timeline
 from makespan.runtime.engine_state import Records
-from makespan.runtime.policy_answers import PolicyError
+from makespan.runtime.open_samples import SAMPLE, Issued, check_plan, oldest_prompts, oldest_samples, ready_s
 from makespan.runtime.prompt_stream import PromptStream
 from makespan.runtime.round_record import Step
 from makespan.schedulers.backlog import NEVER, Backlog, RoundPlan
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
-
-SAMPLE = np.dtype(
-    [
-        ("number", np.int64),  # in the order of issue, never used again
-        ("prompt", np.int64),
-        ("draw", np.int64),
-        ("generated", np.int64),
-        ("finished", np.bool_),
-        ("ended_s", np.float64),
-        ("born", np.int64),  # version that made its first token
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Issued:
-    """The requests of one round, in the order of the plan.
-
-    Parameters
-    ----------
-    rows
-        Rows of the ledger. Shape (n,).
-    requests
-        As the stage sees them: what a sample has generated before is part of its prompt.
-    output_tokens
-        What each generates in this round unless it is stopped. Shape (n,).
-    whole
-        Whether its output ends with that. Shape (n,).
-    """
-
-    rows: IntArray
-    requests: Requests
-    output_tokens: IntArray
-    whole: BoolArray
 
 
 @dataclass(slots=True, eq=False)
@@ -150,7 +116,7 @@ class Ledger:
 
         `version` is that of the weights, the latest where it is None.
         """
-        self._check(plan)
+        check_plan(plan, self._samples, self.left, self.responses)
         chosen = self._samples["number"][plan.rows]
         gone = np.isin(self._samples["prompt"], plan.dropped)
         self.dropped += plan.dropped.tolist()
@@ -170,21 +136,6 @@ class Ledger:
             group=mine["prompt"],
         )
         return Issued(rows, requests, output, output == left)
-
-    def _check(self, plan: RoundPlan) -> None:
-        if not 0 <= plan.fresh <= self.left or (plan.fresh and plan.samples < self.responses):
-            raise PolicyError(
-                f"a round must issue at most the {self.left} prompts that are left, each at least {self.responses} times, "
-                f"got {plan.fresh} prompts {plan.samples} times"
-            )
-        rows = np.asarray(plan.rows)
-        inside = len(rows) == 0 or (rows.min() >= 0 and rows.max() < len(self._samples))
-        if not inside or len(np.unique(rows)) < len(rows) or self._samples["finished"][rows].any():
-            raise PolicyError(f"a round must go on with unfinished samples, each once, got rows {rows.tolist()[:5]}")
-        if np.isin(self._samples["prompt"][rows], plan.dropped).any():
-            raise PolicyError("a round must not go on with what it gives up, got a prompt that is in both")
-        if plan.budget is not None and plan.budget < 1:
-            raise PolicyError(f"a token budget must be at least 1, got {plan.budget}")
 
     def _add(self, prompts: int, samples: int) -> None:
         first, count = self._issued, prompts * samples
@@ -233,33 +184,16 @@ class Ledger:
 
     def ready_s(self) -> float:
         """Return the moment at which whole prompts enough for the next step have finished, infinite where they have not."""
-        ended = self._samples["ended_s"]
-        by_prompt = np.lexsort((ended, self._samples["prompt"]))
-        _, begin, count = np.unique(self._samples["prompt"][by_prompt], return_index=True, return_counts=True)
-        last = begin[count >= self.responses] + self.responses - 1
-        complete, wanted = np.sort(ended[by_prompt[last]]), self._wanted()
-        return float(complete[wanted - 1]) if 0 < wanted <= len(complete) else inf
+        return ready_s(self._samples, self.responses, self._wanted())
 
     def batch(self, now_s: float = inf) -> IntArray | None:
         """Return the rows that the next step is trained on, None while too few have ended by then."""
-        ready = np.flatnonzero(self._samples["finished"] & (self._samples["ended_s"] <= now_s))
         wanted = self._wanted()
         if not wanted:
             return None
         if self.by_sample:
-            oldest: IntArray = ready[:wanted]
-            return oldest if len(ready) >= wanted else None
-        # Of each prompt those that finished first.
-        first = ready[np.lexsort((ready, self._samples["ended_s"][ready], self._samples["prompt"][ready]))]
-        prompts, begin, count = np.unique(self._samples["prompt"][first], return_index=True, return_counts=True)
-        complete = count >= self.responses
-        if self.in_order:
-            complete &= np.isin(prompts, np.unique(self._samples["prompt"])[:wanted])
-        chosen = begin[complete][:wanted]
-        if len(chosen) < wanted:
-            return None
-        rows: IntArray = first[(chosen[:, None] + np.arange(self.responses)).ravel()]
-        return rows
+            return oldest_samples(self._samples, wanted, now_s)
+        return oldest_prompts(self._samples, self.responses, wanted, now_s, in_order=self.in_order)
 
     def output_tokens(self, rows: IntArray) -> IntArray:
         """Return the lengths of finished rows."""
