@@ -21,7 +21,7 @@ from makespan.ranker.hand_features import hand_features
 from makespan.ranker.length_data import read_lengths
 from makespan.ranker.length_ranker import LengthRanker
 from makespan.ranker.length_shapes import LengthShapes
-from makespan.ranker.metrics import recall, tau
+from makespan.ranker.metrics import recall, tail_auc, tau
 from makespan.ranker.probes import after_probes
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.splits import splits
@@ -107,7 +107,8 @@ def bench_policy_versions(data: Path) -> None:
     believed = shapes.posterior(drift.log_prior(shapes, shapes.log_weight + shapes.log_likelihood(earlier)))
     target = Target.of(later, "group_mean")
     say("RL 400 -> 800, history alone, 50 samples, as a belief", "none", ranking(believed @ shapes.log_mean, target))
-    say("RL 400 -> 800, history alone, 50 samples", "none", chance_of_tail(earlier.mean_tokens, later.mean_tokens))
+    say("RL 400 -> 800, history alone, 50 samples, interval", "none", chance_of_tail(earlier.mean_tokens, later.mean_tokens))
+    say("RL 800, 25 samples for the mean of 25 others", "none", half_for_half(later))
     blocks: dict[str, list[dict[str, float]]] = {}
     for block in range(6):
         before, after = (_block(groups, 8 * block, 8) for groups in (earlier, later))
@@ -125,17 +126,21 @@ def bench_policy_versions(data: Path) -> None:
 
 def chance_of_tail(score: FloatArray, length: FloatArray, draws: int = 2000) -> dict[str, float]:
     """Return the 95 % interval of AUC@10 over prompts drawn again and again: few prompts make a tail."""
-    rng, tail = np.random.default_rng(0), round(0.1 * len(length))
-    longest = np.argsort(np.argsort(-length, kind="stable"), kind="stable") < tail
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(length), (draws, len(length)))
+    low, high = np.quantile([tail_auc(score[rows], length[rows]) for rows in drawn], (0.025, 0.975)).tolist()
+    return {"auc_10_low": low, "auc_10_high": high, "prompts_in_tail": float(round(0.1 * len(length)))}
+
+
+def half_for_half(groups: PromptGroups, draws: int = 200) -> dict[str, float]:
+    """Return AUC@10 of the mean of half of each group's samples against that of the other half."""
+    rng, samples = np.random.default_rng(0), groups.output_tokens.reshape(len(groups), -1).astype(np.float64)
     found = []
     for _ in range(draws):
-        rows = rng.integers(0, len(length), len(length))
-        long, short_ = score[rows][longest[rows]], score[rows][~longest[rows]]
-        if len(long) and len(short_):
-            above = (long[:, None] > short_[None, :]).mean() + 0.5 * (long[:, None] == short_[None, :]).mean()
-            found.append(float(above))
-    low, high = np.quantile(found, (0.025, 0.975)).tolist()
-    return {"auc_10_low": low, "auc_10_high": high, "prompts_in_tail": float(tail)}
+        mixed = rng.permuted(samples, axis=1)
+        middle = mixed.shape[1] // 2
+        found.append(tail_auc(mixed[:, :middle].mean(axis=1), mixed[:, middle:].mean(axis=1)))
+    return {"auc_10": float(np.mean(found))}
 
 
 def cross_validated(features: Features, target: FloatArray, folds: int = 5) -> FloatArray:

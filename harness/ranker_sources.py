@@ -2,10 +2,11 @@
 
 Each takes the folder of a trained ranker, ``ranker=DIR``. Without one, ``warm`` and ``live`` know nothing about text: they
 start from shapes that any job may have, and learn from the earlier epoch, where there is one, and the siblings alone;
-``live`` also learns from the stage how common each shape is.
+``live`` then also learns from the stage how common each shape is.
 """
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,8 +28,8 @@ from makespan.schedulers.types import FloatArray, IntArray
 
 _LEVELS = (0.1, 0.5, 0.9, 0.99)
 
-# How many groups of a stage weigh as much as what training said about how common the shapes are, and as much as nothing.
-_TRAINED, _UNTRAINED = 64.0, 1.0
+# How many groups of a stage weigh as much as knowing nothing about how common the shapes are; training is believed.
+_UNTRAINED = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class RankerSource:
             raise ValueError(f"{self.name} needs the folder of a trained ranker, {self.name}=DIR, got none")
         prior = untrained_prior(workload) if path is None else trained_prior(workload, load_ranker(Path(path)))
         if self.live:
-            groups = _UNTRAINED if path is None else _TRAINED
+            groups = _UNTRAINED if path is None else inf
             believed: Information = LiveBelief(workload.requests, prior.shapes, prior.all, groups)
             heard = believed if path is None else self._shadowed(workload, prior, believed)
             return Calibrated(workload.requests, heard, ConformalWindow(_LEVELS[-1] - _LEVELS[0]))
@@ -91,9 +92,7 @@ class RankerSource:
     def _shadowed(self, workload: Workload, prior: Prior, ranker: Information) -> Information:
         """Let the ranker be heard only where its text is proven; history and siblings speak for themselves."""
         blind = np.repeat(prior.shapes.log_weight[None, :], len(workload), axis=0)
-        fallback = (
-            LiveBelief(workload.requests, prior.shapes, blind, _TRAINED) if self.live else sources.none(workload.requests)
-        )
+        fallback = LiveBelief(workload.requests, prior.shapes, blind) if self.live else sources.none(workload.requests)
         return Shadowed(workload.requests, ranker, fallback, prior.score, prior.trusted)
 
 

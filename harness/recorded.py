@@ -1,4 +1,4 @@
-"""The recording that ships with the package."""
+"""The recordings that ship with the package."""
 
 from pathlib import Path
 
@@ -14,3 +14,15 @@ def smollm2(path: str | None, requests: int | None, seed: int) -> Workload:
     A path names another recording of the same form.
     """
     return length_workload(path or RECORDING, "smollm2", requests, seed, previous_samples=1)
+
+
+def smollm2_drifted(path: str | None, requests: int | None, seed: int) -> Workload:
+    """The requests of `smollm2`; their history comes from another policy version, the recording that the path names.
+
+    A policy version is stood for by another temperature: ``makespan record --temperature 0.6`` asks the same prompts.
+    """
+    if path is None:
+        raise ValueError(
+            "workload smollm2_drifted needs the recording of an earlier version, smollm2_drifted=PATH, got none"
+        )
+    return length_workload(f"{RECORDING}#earlier={path}", "smollm2_drifted", requests, seed, previous_samples=1)

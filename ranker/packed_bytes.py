@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from makespan.ranker.length_error import LengthDataError, shown
 
@@ -32,8 +32,8 @@ def plain_name(path: Path) -> str:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[BinaryIO]:
-    """Give the unpacked bytes of a file as a stream; content that cannot be unpacked is an error wherever it is met."""
+def unpacked(path: Path) -> Iterator[Any]:
+    """Give the unpacked bytes of a file as a binary stream; what cannot be unpacked is an error wherever it is met."""
     try:
         with path.open("rb") as raw:
             if path.suffix == ".gz":

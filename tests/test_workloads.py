@@ -431,3 +431,25 @@ def test_real_files_are_read_whole(spec: str) -> None:
     name, _, path = spec.partition("=")
     workload = load_workload(f"{name}={DATA}/{path}")
     assert (len(workload), int(workload.output_tokens.max())) == REAL[spec]
+
+
+def test_history_may_come_from_a_recording_of_another_policy_version(tmp_path: Path) -> None:
+    with gzip.open(RECORDING, "rt") as file:
+        rows = [json.loads(line) for line in file]
+    earlier = tmp_path / "earlier.jsonl"
+    # A version that answers half as long, and has not seen the last prompt.
+    changed = [row | {"output_tokens": [max(t // 2, 1) for t in row["output_tokens"][:4]]} for row in rows[:-1]]
+    kept = [{name: value for name, value in row.items() if name != "finish_reasons"} for row in changed]
+    earlier.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    plain, drifted = load_workload("smollm2", None, 0), load_workload(f"smollm2_drifted={earlier}", None, 0)
+    assert drifted.previous_tokens is not None
+    np.testing.assert_array_equal(drifted.output_tokens, plain.output_tokens)
+    # Two of the prompts ask with the same words.
+    samples: dict[str, list[int]] = {}
+    for row in changed:
+        samples.setdefault(row["prompt"], []).extend(row["output_tokens"])
+    means = [np.mean(samples[row["prompt"]]) for row in changed]
+    np.testing.assert_allclose(drifted.previous_tokens[: 8 * len(means)], np.repeat(means, 8))
+    assert np.isnan(drifted.previous_tokens[8 * len(means) :]).all()
+    with pytest.raises(ValueError, match="smollm2_drifted needs the recording of an earlier version"):
+        load_workload("smollm2_drifted", None, 0)
