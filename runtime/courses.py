@@ -9,7 +9,8 @@ import numpy as np
 
 from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.engine import Ended, Timeline
-from makespan.runtime.ledger import Issued, Ledger
+from makespan.runtime.ledger import Ledger
+from makespan.runtime.open_samples import Issued
 from makespan.runtime.policy_answers import PolicyError
 from makespan.runtime.round_record import Round, Step
 from makespan.runtime.simulated_cluster import SimulatedCluster

@@ -21,7 +21,7 @@ from makespan.harness.defaults import WORKLOAD
 from makespan.harness.generator import BETWEEN_PROMPTS, Generator
 from makespan.harness.generators import codemath_5k, codemath_10k, codemath_20k, lognormal
 from makespan.harness.length_workload import length_workload
-from makespan.harness.recorded import smollm2
+from makespan.harness.recorded import RECORDING, smollm2
 from makespan.harness.shapes import CodeMath, LogNormal
 from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
