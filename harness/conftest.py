@@ -16,7 +16,7 @@ from makespan.harness.errors import EXIT_CODE, USER_ERRORS, one_line
 from makespan.harness.headlines import regime
 from makespan.harness.race_options import RaceOptions
 from makespan.harness.races import sections
-from makespan.harness.real_options import CAP, REPETITIONS, RealOptions
+from makespan.harness.real_options import MINUTES, REPETITIONS, RealOptions
 from makespan.harness.report import write_report
 from makespan.harness.reproduction import Reproduction, write_reproductions
 from makespan.harness.reproduction import for_terminal as reproduction_tables
@@ -51,7 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--requests", type=int, help="how many requests; default: all there are")
     group.addoption("--engine", choices=["simulated", "vllm"], default="simulated", help="what executes the requests")
     group.addoption("--repetitions", type=int, default=REPETITIONS, help="real engine: how often every policy is run")
-    group.addoption("--cap", type=int, default=CAP, help="real engine: most tokens of an output")
+    group.addoption("--cap", type=int, default=None, help="real engine: most tokens of an output, whatever time it takes")
+    group.addoption("--minutes", type=float, default=MINUTES, help="real engine: without --cap, outputs are cut to fit")
     group.addoption("--model", metavar="FOLDER", help="real engine: Hugging Face model; default: SmolLM2-135M")
     group.addoption("--ray-address", metavar="HOST:PORT", help="real engine: Ray cluster; default: this machine")
     group.addoption("--data", metavar="FOLDER", help="public length data for the ranker's benchmarks")
@@ -139,6 +140,7 @@ def rig(real_options: RealOptions) -> Iterator["RealBench"]:
                     seed=chosen.seed,
                     model=chosen.model,
                     ray_address=chosen.ray_address,
+                    run_s=chosen.run_s,
                 )
             )
         except USER_ERRORS as error:

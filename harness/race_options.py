@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from makespan.harness.defaults import INSTANCES, LEVELS, PROFILES, WORKLOAD
+from makespan.harness.defaults import INSTANCES, LEVELS, PROFILES, REQUESTS, WORKLOAD
 from makespan.harness.experiment import Cell
 from makespan.harness.informations import information_name, make_information
 from makespan.harness.set_up import Load, batch_limit
@@ -78,7 +78,7 @@ class RaceOptions:
             levels=tuple(get("--requests-per-slot") or LEVELS),
             seeds=get("--seeds"),
             instances=INSTANCES if get("--instances") is None else get("--instances"),
-            requests=get("--requests"),
+            requests=get("--requests") or (None if get("--workload") else REQUESTS),
             out=Path(get("--out")),
         )
         options.check()

@@ -1,8 +1,9 @@
 """Races on real engines: every policy on the same instances, replaying recorded lengths or letting the model end."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from makespan.harness.experiment import Cell
+from makespan.harness.experiment import Cell, simulate
 from makespan.harness.informations import make_information
+from makespan.harness.measures import makespan
 from makespan.harness.real_options import FORCED
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
@@ -28,11 +30,15 @@ from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
 from makespan.runtime.stage import Run
 from makespan.runtime.step_samples import Grid, powers_of_two
 from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
+from makespan.schedulers import sources
+from makespan.schedulers.catalog import fifo
 from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
 from makespan.schedulers.policy import Policy
 
 MARGIN = 64
 """Tokens beyond the longest prompt and output that an instance must hold."""
+BESIDES_S = 1.0
+"""Seconds of a run beside its makespan: simulating it, and noting it down."""
 SHORTEST = 384
 """Tokens of a request that measuring step times takes."""
 
@@ -84,6 +90,17 @@ class RealBench:
         cell = Cell(happened, cluster, self.profile.name, self.seed)
         return cell.measured(name, policy, information, run, engine, repetition)
 
+    def cut_to(self, seconds: float) -> Workload:
+        """Return the workload with the highest cap at which a simulated run of fifo takes at most so long."""
+        cluster, caps = self._cluster(), np.arange(1, int(self.workload.requests.max_new_tokens.max()) + 1)
+
+        def takes(cap: int) -> float:
+            cut = self.workload.shortened(cap)
+            run = simulate(cut, cluster, fifo, sources.none(cut.requests))
+            return makespan(run.timeline) + BESIDES_S
+
+        return self.workload.shortened(int(caps[max(bisect_right(caps, seconds, key=takes) - 1, 0)]))
+
     def _cluster(self) -> Cluster:
         capacity = min(facts.kv_capacity_tokens for facts in self.pool.facts if facts is not None)
         return Cluster.uniform(self.profile.instance(self.max_batch, max(BLOCK_TOKENS, capacity)), len(self.pool))
@@ -99,8 +116,12 @@ def real_bench(
     model: Path | None = None,
     kv_gib: float = 1.0,
     ray_address: str | None = None,
+    run_s: float | None = None,
 ) -> Iterator[RealBench]:
-    """Start instances, measure them as they are, side by side, and give what races are run on."""
+    """Start instances, measure them as they are, side by side, and give what races are run on.
+
+    Where a run may take `run_s` seconds only, outputs are cut to as many tokens as let `fifo` end by then.
+    """
     folder = model or smollm2_folder()
     prompts = _tokenised(folder, workload)
     counted = np.array([len(prompt.tokens) for prompt in prompts], dtype=np.int64)
@@ -113,7 +134,8 @@ def real_bench(
         try:
             pool.wait_until_live()
             content = measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest))
-            yield RealBench(pool, workload, prompts, Profile.of_json(content), max_batch, seed)
+            bench = RealBench(pool, workload, prompts, Profile.of_json(content), max_batch, seed)
+            yield bench if run_s is None else replace(bench, workload=bench.cut_to(run_s))
         finally:
             pool.shutdown()
 

@@ -17,6 +17,8 @@ FORCED = "vllm-forced"
 FREE = "vllm-free"
 REQUESTS = 40
 CAP = 256
+MINUTES = 15.0
+"""How long all runs together may take, measuring the engines beforehand not included."""
 PER_SLOT = 2.5
 REPETITIONS = 3
 FREE_REPETITIONS = 1
@@ -48,6 +50,8 @@ class RealOptions:
         Names; none given means every installed policy, with the best information that it is meant for.
     instances, requests, cap, requests_per_slot, repetitions, seed
         Sizes.
+    minutes
+        How long all runs together may take; outputs are cut so that they do. None for as long as it takes.
     model
         A Hugging Face model folder; None for SmolLM2-135M.
     ray_address
@@ -62,6 +66,7 @@ class RealOptions:
     instances: int
     requests: int
     cap: int
+    minutes: float | None
     requests_per_slot: float
     repetitions: int
     seed: int
@@ -84,7 +89,8 @@ class RealOptions:
             information=tuple(get("--information") or ()),
             instances=get("--instances") or len(default_slots()),
             requests=get("--requests") or REQUESTS,
-            cap=get("--cap"),
+            cap=CAP if get("--cap") is None else get("--cap"),
+            minutes=get("--minutes") if get("--cap") is None else None,
             requests_per_slot=levels[0],
             repetitions=get("--repetitions"),
             seed=0,
@@ -99,6 +105,8 @@ class RealOptions:
         """Load every name once, so that a misspelt one ends the run before it starts."""
         if self.repetitions < 1:
             raise ValueError(f"--repetitions must be at least 1, got {self.repetitions}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"--minutes must be positive, got {self.minutes}")
         if self.model is not None and not (self.model / "config.json").is_file():
             raise FileNotFoundError(f"--model must be a Hugging Face folder with a config.json, got {self.model}")
         workload = self.load()
@@ -109,6 +117,11 @@ class RealOptions:
     def load(self) -> Workload:
         """Read the workload, shortened to the cap."""
         return load_workload(self.workload, self.requests, self.seed).shortened(self.cap)
+
+    @property
+    def run_s(self) -> float | None:
+        """Seconds that one run may take on average, None for as long as it takes."""
+        return None if self.minutes is None else self.minutes * 60 / len(list(self.contests()))
 
     @property
     def max_batch(self) -> int:

@@ -8,7 +8,7 @@ from shlex import join
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from makespan.harness import agreement, pictures, table
+from makespan.harness import agreement, overview, pictures, table
 from makespan.harness.drawing import Look, clock, looks
 from makespan.harness.headlines import headline, headroom
 from makespan.harness.races import Race, Section, sections
@@ -76,6 +76,7 @@ def html(records: Sequence[Record]) -> str:
         headline=headline,
         headroom=headroom,
         table=table,
+        glances=overview.glances(records),
         agreements=agreement.agreements(records),
         foretold_headings=agreement.HEADINGS,
         foretold_cells=agreement.cells,

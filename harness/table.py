@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from makespan.harness import agreement
+from makespan.harness import agreement, overview
 from makespan.harness.contenders import PARTIAL, Contender
 from makespan.harness.headlines import headline, regime
 from makespan.harness.markdown_table import markdown_table
@@ -66,7 +66,15 @@ def is_partial(section: Section) -> bool:
 def markdown(records: Sequence[Record]) -> str:
     """Return the report in Markdown: for each workload and profile the regimes, the headlines and the table."""
     parts = [line for section in sections(records) for line in _markdown_section(section)]
-    return "\n".join(["# Results", "", *parts, *agreement.markdown(agreement.agreements(records))])
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            *overview.markdown(overview.glances(records)),
+            *parts,
+            *agreement.markdown(agreement.agreements(records)),
+        ]
+    )
 
 
 def wide_console() -> Console:

@@ -49,6 +49,7 @@ def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -
         (["--policy", "ltp"], "unknown policy 'ltp'; did you mean 'lpt'?"),
         (["--repetitions", "0"], "--repetitions must be at least 1, got 0"),
         (["--cap", "0"], "a cap must be at least 1, got 0"),
+        (["--minutes", "0"], "--minutes must be positive, got 0"),
         (["--model", "nowhere"], "--model must be a Hugging Face folder with a config.json, got nowhere"),
         (["--workload", "a", "--workload", "b"], "races on one --workload at a time, got 2"),
         (["--requests-per-slot", "1", "--requests-per-slot", "2"], "races at one --requests-per-slot at a time, got 2"),
