@@ -26,7 +26,7 @@ from makespan.schedulers import sources
 from makespan.schedulers.estimates import Estimates, Information
 from makespan.schedulers.types import FloatArray, IntArray
 
-_LEVELS = (0.1, 0.5, 0.9, 0.99)
+_LEVELS = (0.1, 0.5, 0.9)
 
 # How many groups of a stage weigh as much as knowing nothing about how common the shapes are; training is believed.
 _UNTRAINED = 1.0

@@ -17,7 +17,7 @@ from makespan.schedulers.estimates import Estimates, Finished
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 
-LEVELS = (0.1, 0.5, 0.9, 0.99)
+LEVELS = (0.1, 0.5, 0.9)
 CONCENTRATIONS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0)
 USUAL_CONCENTRATION = 2.0
 

@@ -59,7 +59,7 @@ def test_a_mistake_ends_the_run_before_it_starts(options: list[str], message: st
 
 def test_an_interruption_leaves_the_finished_experiments_readable(tmp_path: Path) -> None:
     running = subprocess.Popen(
-        command(tmp_path, "--requests", "2048"),
+        command(tmp_path, "--requests", "512"),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
