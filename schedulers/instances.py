@@ -39,7 +39,7 @@ class Instance:
     shares_prompts
         Whether a request that is admitted while a sibling of its group, which has computed their prompt, runs there uses
         that one's whole blocks of it, all but that of the last token: they need no prefill and are held once
-        (prefix caching, automatic in vLLM; BatchLLM, arXiv 2412.03594).
+        (prefix caching, automatic in vLLM; BatchLLM, arXiv 2412.03594). Not with both `async_scheduling` and `keeps_kv`.
     price_per_hour
         Cost of keeping it, in any currency.
     site
@@ -68,6 +68,11 @@ class Instance:
             raise ValueError(
                 f"the token budget of a step must be at least the batch limit {self.max_batch}, "
                 f"got {self.max_batched_tokens}"
+            )
+        if self.shares_prompts and self.keeps_kv and self.async_scheduling:
+            raise ValueError(
+                "an instance that schedules ahead can share prompts or keep the KV of what it preempts, got both: "
+                "their blocks are not told apart a step ahead"
             )
         if not self.price_per_hour >= 0:
             raise ValueError(f"a price must not be negative, got {self.price_per_hour}")

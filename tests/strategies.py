@@ -95,14 +95,15 @@ def cases(
 
     def instance() -> Instance:
         max_batch = draw(st.integers(1, 8))
+        ahead, keeps = draw(st.booleans()), draw(st.booleans())
         return Instance(
             step_time=draw(step_times(prefill_steps=prefill_steps)),
             kv_capacity_tokens=16 * draw(st.integers(least_blocks, least_blocks + 12)),
             max_batch=max_batch,
             max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
-            async_scheduling=draw(st.booleans()),
-            keeps_kv=draw(st.booleans()),
-            shares_prompts=shares and draw(st.booleans()),
+            async_scheduling=ahead,
+            keeps_kv=keeps,
+            shares_prompts=shares and not (ahead and keeps) and draw(st.booleans()),
         )
 
     moves = draw(kv_moves()) if kv_travels else None

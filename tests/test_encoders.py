@@ -138,7 +138,6 @@ def test_a_chat_model_is_read_where_it_is_about_to_answer(chat_model: Path) -> N
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
 
-@pytest.mark.usefixtures("packaged")
 def test_weights_of_eight_bits_give_nearly_the_same_vectors_whatever_else_is_encoded() -> None:
     texts = ["Explain why the sky is blue, in three sentences.", "Write a long story about a horse and its rider."]
     whole, small = make_encoder("minilm"), make_encoder("minilm-int8")
