@@ -10,6 +10,9 @@ from makespan.schedulers.remaining import believed, told_apart
 from makespan.schedulers.types import FloatArray, IntArray
 from makespan.schedulers.view import NOWHERE, OUTSIDE, RUNNING, View
 
+ENOUGH = 16
+"""Requests that must have ended before their mean says anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class LongestPotential:
@@ -61,6 +64,9 @@ class Overtake:
             return Moves.none()
         waits, runs = believed(view, waiting), believed(view, running)
         wanted, has = -np.sort(-waits.potential()), runs.potential()
+        if wanted[0] > _length_of_the_stage(view):
+            # Whoever is longest sets the end by itself, and must not be interrupted.
+            return Moves.none()
         left_per_slot = (waits.mean().sum() + runs.mean().sum()) / view.cluster.slots
         again = self._tokens_to_compute_again(view) / (self.overhead * min(1.0, wanted[0] / left_per_slot))
         until = has + again[view.instance[running]] * (view.requests.prompt_tokens + view.generated)[running]
@@ -72,3 +78,12 @@ class Overtake:
     def _tokens_to_compute_again(view: View) -> FloatArray:
         """Return for each instance the tokens it could have generated, per slot, while it computes one anew, shape (N,)."""
         return np.array([model.prefill * model.max_batch / model.table[-1] for model in models_of(view.cluster)])
+
+
+def _length_of_the_stage(view: View) -> float:
+    """Return the steps that all requests take one after the other in the slots there are, by the mean of those that ended.
+
+    These are the shorter ones, so that the stage is rather longer.
+    """
+    ended = view.generated[view.ended]
+    return float(ended.mean()) * len(view.requests) / view.cluster.slots if len(ended) >= ENOUGH else 0.0

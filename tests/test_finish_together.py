@@ -28,7 +28,7 @@ from makespan.schedulers.remaining import believed
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.respread import Respread
 from makespan.schedulers.step_time import StepTime
-from makespan.schedulers.view import OUTSIDE, RUNNING, View
+from makespan.schedulers.view import FINISHED, OUTSIDE, RUNNING, View
 
 STEP = StepTime((1, 4, 16), (0.01, 0.012, 0.03))
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=24)
@@ -85,14 +85,24 @@ def test_an_oracle_is_certain_and_remaining_tokens_are_exact() -> None:
     np.testing.assert_allclose(belief.mean(), [30, 700])
 
 
+def midway(ended_after: int) -> View:
+    """Return a stage in which 20 requests have ended, one has run far, one has just begun and one waits."""
+    requests = Requests.of(np.full(23, 10), np.full(23, 1000))
+    view = view_of(sources.none(requests).estimate(requests), [900, 20, 0, *[ended_after] * 20])
+    state = np.array([RUNNING, RUNNING, OUTSIDE, *[FINISHED] * 20])
+    return replace(view, state=state, ended=state == FINISHED, instance=np.array([0, 1, -1, *[0] * 20]))
+
+
 def test_the_one_that_has_shown_most_gives_its_slot_to_one_that_has_shown_nothing() -> None:
-    requests = Requests.of(np.full(3, 10), np.full(3, 1000))
-    view = view_of(sources.none(requests).estimate(requests), [900, 20, 0])
-    view = replace(view, state=np.array([RUNNING, RUNNING, OUTSIDE]), instance=np.array([0, 1, -1]))
+    view = midway(ended_after=400)
     moves = Overtake().move(view)
     assert (moves.rows.tolist(), moves.instances.tolist()) == ([0], [HOLD])
-    told = replace(view, estimates=sources.oracle(np.array([950, 30, 990])).estimate(requests))
+    told = replace(view, estimates=sources.oracle(np.full(23, 990)).estimate(view.requests))
     assert not len(Overtake().move(told).rows)
+
+
+def test_nobody_is_interrupted_where_one_request_may_outlast_all_the_others() -> None:
+    assert not len(Overtake().move(midway(ended_after=100)).rows)
 
 
 def cell(name: str, per_slot: float, requests: int) -> tuple[Workload, Cluster]:
