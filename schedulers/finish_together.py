@@ -22,11 +22,11 @@ from makespan.schedulers.finish_model import FinishModel, Work, models_of
 from makespan.schedulers.long_shares import long_shares
 from makespan.schedulers.parts import HOLD
 from makespan.schedulers.pull import Pull
-from makespan.schedulers.remaining import Belief, believed
+from makespan.schedulers.remaining import Belief, believed, told_apart
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 from makespan.schedulers.view import NOWHERE, RUNNING, View
 
-GROUPS = 64
+GROUPS = 32
 """Plans are laid for at most so many groups of instances; larger clusters are dealt out within the groups."""
 
 
@@ -44,8 +44,8 @@ class FinishTogether:
         Where lengths are not certain, a way other than the single queue must be better by this share.
     """
 
-    draws: int = 16
-    hedges: tuple[float, ...] = (0.3, 0.1, 0.03)
+    draws: int = 8
+    hedges: tuple[float, ...] = (0.1,)
     margin: float = 0.06
     looks_at_progress: ClassVar[bool] = True
 
@@ -68,6 +68,9 @@ class FinishTogether:
         instances = np.lexsort((view.cluster.sequence, [model.table[1] for model in models]))
         groups = np.array_split(instances, min(GROUPS, len(instances)))
         thin = len(instances) // len(groups)
+        if not told_apart(view):
+            # No request is known to be longer than another, so there is nothing to plan.
+            return _deal(view, rows, groups, np.empty(0, dtype=np.int64), False, work, models)
         ends = thin * self._ends(work, belief, [models[group[0]] for group in groups], view.requests.sequence[rows], thin)
         settled = belief.certain or bool(len(rows) <= view.cluster.slots and np.ptp(belief.median) > 0)
         return _deal(view, rows, groups, np.minimum(ends, len(rows)), settled, work, models)
@@ -100,7 +103,7 @@ class FinishTogether:
 
 def _some(count: int) -> list[int]:
     """Return the numbers of dedicated groups that are tried: few, and eighths of all."""
-    return sorted({*range(1, min(count, 8) + 1), *(max(1, round(count * k / 8)) for k in range(1, 9))})
+    return list(range(1, count + 1)) if count <= 8 else sorted({1, 2, 4, 8, count // 4, count // 2, 3 * count // 4, count})
 
 
 def _mean_end(drawn: list[Work], models: list[FinishModel], ends: IntArray) -> float:

@@ -89,7 +89,7 @@ def believed(view: View, rows: IntArray) -> Belief:
     median, spread = median[rows], spread[rows]
     steepness = 1 / np.maximum(spread, 1e-2)
     odds = np.exp(np.minimum(np.log(np.maximum(generated, 1e-3) / median) * steepness, 500.0))
-    return Belief(median, spread, generated, left, np.where(spread > 0, 1 / (1 + odds), 1.0))
+    return Belief(median, spread, generated, left, np.where((spread > 0) & (generated > 0), 1 / (1 + odds), 1.0))
 
 
 def _median_and_spread(view: View) -> tuple[FloatArray, FloatArray]:

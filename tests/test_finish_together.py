@@ -73,7 +73,7 @@ def test_what_remains_is_what_the_conditional_distribution_says(generated: int, 
     belief = believed(view, np.arange(1))
     survival = [1 / (1 + (x / 100) ** (1 / spread)) for x in (generated, generated + belief.exceeded_by(0.3)[0])]
     if belief.exceeded_by(0.3)[0] > 1:
-        assert survival[1] == pytest.approx(0.3 * survival[0], rel=1e-3)
+        assert survival[1] == pytest.approx(0.3 * survival[0], rel=1e-6)
     assert belief.potential()[0] >= belief.exceeded_by(0.3)[0] >= belief.exceeded_by(0.9)[0] >= 1
 
 
