@@ -102,7 +102,7 @@ def bench_certifying_a_plan(name: str, per_slot: int, profile: str, benchmark: A
     cluster = Cluster.uniform(load_profile(profile).instance(max_batch=512 // 8 // per_slot), 8)
     view = View.at_start(cluster, workload.requests, oracle(workload.output_tokens).estimate(workload.requests))
     rows = longest_first.ordered(view, np.arange(512))
-    solution = benchmark.pedantic(lambda: Optimal(time_limit_s=10).solve(view, rows), rounds=1)
+    solution = benchmark.pedantic(lambda: Optimal(time_limit_s=2).solve(view, rows), rounds=1)
     keys = np.arange(512, dtype=np.float64)
     timeline = simulate_plan(cluster, workload.requests, workload.output_tokens, rows, solution.instance, keys)
     assert_laws(workload, cluster, timeline, solution.moving_bound_s)
