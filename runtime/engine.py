@@ -158,7 +158,3 @@ class Engine(Protocol):
     def wait(self, until: float) -> Ended:
         """Let time pass until something happens, but not beyond `until` (which may be infinite)."""
         ...
-
-    def timeline(self) -> Timeline:
-        """Return what has happened so far."""
-        ...

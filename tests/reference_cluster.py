@@ -5,7 +5,6 @@ columns `generated` and `kv_blocks_used` differ: they are those of the last step
 """
 
 from math import inf
-from typing import Any
 
 import numpy as np
 from reference_place import Guest, Place
@@ -233,6 +232,3 @@ class ReferenceCluster:
             np.array([guest.row for guest in returned], dtype=np.int64),
             np.array([guest.row for guest in away], dtype=np.int64),
         )
-
-    def timeline(self) -> Any:
-        raise NotImplementedError

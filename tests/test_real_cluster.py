@@ -1,7 +1,8 @@
 """Real Ray actors driven by the dispatcher; the engines inside are scripted, so that every output is known."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from makespan.schedulers.parts import HOLD, Moves
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.pull import Pull
 from makespan.schedulers.requests import Requests
+from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import RUNNING, View
 
 CAP = 60
@@ -86,12 +88,28 @@ def test_what_should_start_first_does(pool: InstancePool) -> None:
     assert admitted[longest_first][:MAX_BATCH].max() <= admitted[longest_first][MAX_BATCH:].min()
 
 
-@dataclass(frozen=True, slots=True)
-class KeepMoving:
-    """Moves what runs to the other instance, each request a few times."""
+@dataclass(slots=True)
+class AFewTimes:
+    """Chooses two that run, each request a few times: one that never stayed would never make a token."""
+
+    every: int
+    times: Counter[int] = field(default_factory=Counter)
+
+    def choose(self, view: View) -> IntArray:
+        rows = np.flatnonzero((view.state == RUNNING) & (view.generated % self.every == 1))
+        chosen = np.array([row for row in rows.tolist() if self.times[row] < 5][:2], dtype=np.int64)
+        self.times.update(chosen.tolist())
+        return chosen
+
+
+@dataclass(slots=True)
+class KeepMoving(AFewTimes):
+    """Moves what runs to the other instance."""
+
+    every: int = 3
 
     def move(self, view: View) -> Moves:
-        rows = np.flatnonzero((view.state == RUNNING) & (view.generated % 3 == 1))[:2]
+        rows = self.choose(view)
         return Moves(rows, 1 - view.instance[rows])
 
 
@@ -105,12 +123,14 @@ def test_a_moved_sample_goes_on_where_it_was(pool: InstancePool) -> None:
     assert serving.timeline.recomputed.sum() > 0
 
 
-@dataclass(frozen=True, slots=True)
-class TakeBack:
-    """Takes back what runs, each request a few times."""
+@dataclass(slots=True)
+class TakeBack(AFewTimes):
+    """Takes back what runs."""
+
+    every: int = 5
 
     def move(self, view: View) -> Moves:
-        rows = np.flatnonzero((view.state == RUNNING) & (view.generated % 5 == 2))[:2]
+        rows = self.choose(view)
         return Moves(rows, np.full(len(rows), HOLD))
 
 
