@@ -10,6 +10,7 @@ from typing import Any
 
 from makespan.runtime.instance_pool import InstancePool
 from makespan.runtime.ray_session import has_gpu, ray_session
+from makespan.runtime.servable import context_of, read_config
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
 from makespan.runtime.step_samples import Grid, StepSample, measure_steps
 from makespan.runtime.step_time_fit import fit_step_time
@@ -39,7 +40,7 @@ def calibrate(
     model
         A Hugging Face model folder; by default SmolLM2-135M-Instruct.
     grid
-        What to measure.
+        What to measure, as far as the context of the model goes.
     kv_gib
         The KV cache of an instance on the CPU, in GiB.
     instances
@@ -49,9 +50,9 @@ def calibrate(
     progress
         Called with the numbers of finished and of all kinds of steps.
     """
-    grid = grid or Grid()
-    longest = max(grid.contexts[-1] + grid.steps, grid.prefills[-1]) + 8
-    spec = VllmSpec(model=model or smollm2_folder(), max_batch=grid.batches[-1] + 1, max_tokens=longest, kv_gib=kv_gib)
+    folder = model or smollm2_folder()
+    grid = (grid or Grid()).within(context_of(read_config(folder)))
+    spec = VllmSpec(model=folder, max_batch=grid.batches[-1] + 1, max_tokens=grid.longest, kv_gib=kv_gib)
     with ray_session(ray_address, cores=instances):
         pool = InstancePool(partial(VllmTokens, spec), instances, on_gpu=has_gpu())
         try:

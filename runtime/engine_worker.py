@@ -6,6 +6,7 @@ import threading
 
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
+from makespan.runtime.matrix_tiles import use_matrix_tiles
 from makespan.runtime.weight_transfer import register
 
 
@@ -26,5 +27,6 @@ def _end_with_parent() -> None:
 
 
 register()
+use_matrix_tiles()
 if multiprocessing.current_process().name.startswith("EngineCore"):
     threading.Thread(target=_end_with_parent, daemon=True).start()

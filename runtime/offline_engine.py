@@ -54,6 +54,7 @@ class OfflineEngine:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self.max_tokens = max_tokens
         on_cpu = bool(import_module("vllm.platforms").current_platform.is_cpu())
+        import_module("makespan.runtime.matrix_tiles").use_matrix_tiles()
         arguments = import_module("vllm.engine.arg_utils").EngineArgs(
             model=str(model),
             dtype="bfloat16",

@@ -30,7 +30,7 @@ def longest_request(model: Path, *, cap: int, kv_gib: float, instances: int = 1)
             f"--kv-gib must be positive and fit the memory of the machine, {available:.1f} GiB for {instances} instances, "
             f"got {kv_gib:g}"
         )
-    context = int(config.get("max_position_embeddings", LONGEST))
+    context = context_of(config)
     if cap + PROMPT > context:
         raise ValueError(f"--cap must leave room for a prompt in the model's context of {context} tokens, got {cap}")
     fits = int(kv_gib * GIB / kv_bytes_per_token(config))
@@ -53,6 +53,11 @@ def read_config(model: Path) -> dict[str, Any]:
     if not config.get("architectures"):
         raise ValueError(f"--model must name its architecture in config.json, got none in {model}")
     return config
+
+
+def context_of(config: dict[str, Any]) -> int:
+    """Return the most tokens of a request, by the configuration of a model; `LONGEST` where that is silent."""
+    return int(config.get("max_position_embeddings", LONGEST))
 
 
 def kv_bytes_per_token(config: dict[str, Any]) -> int:

@@ -1,9 +1,10 @@
 """Measured engine steps: how long real instances took for a known batch, KV and prefill, all of them at once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from statistics import median
+from typing import Self
 
 from makespan.runtime.instance_actor import Outcome
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
@@ -14,6 +15,8 @@ Work = tuple[int, int]
 """Tokens of a prompt, and tokens to generate from it."""
 REPEATS = 3
 """Measurements of one median."""
+BESIDES = 8
+"""Tokens of a request beside its context and the steps that are timed."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class Grid:
         least = self.batches[-1] * self.contexts[0]
         if self.most_kv < least:
             raise ValueError(f"most_kv must admit the largest batch, {least} tokens, got {self.most_kv}")
+
+    def within(self, tokens: int) -> Self:
+        """Return what of it can be measured with requests of so many tokens at most."""
+        return replace(
+            self,
+            contexts=tuple(c for c in self.contexts if c + self.steps + BESIDES <= tokens),
+            prefills=tuple(p for p in self.prefills if p + BESIDES <= tokens),
+        )
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest request that is measured."""
+        return max(self.contexts[-1] + self.steps, self.prefills[-1]) + BESIDES
 
     @property
     def decodes(self) -> list[tuple[int, int]]:

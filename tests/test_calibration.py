@@ -78,6 +78,19 @@ def test_a_grid_leaves_out_what_holds_too_much_kv() -> None:
     assert len(grid) == 4
 
 
+@pytest.mark.parametrize("tokens", [80, 112, 304, 512, 2048])
+def test_nothing_is_measured_beyond_the_context_of_a_model(tokens: int) -> None:
+    grid = Grid().within(tokens)
+    assert grid.longest <= tokens
+    left_out = set(Grid().contexts) - set(grid.contexts)
+    assert all(context + grid.steps + 8 > tokens for context in left_out)
+
+
+def test_a_context_in_which_nothing_can_be_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"contexts must increase from at least 1, got \(\)"):
+        Grid().within(79)
+
+
 @pytest.mark.engine
 def test_a_real_engine_gives_a_complete_profile() -> None:
     seen: list[tuple[int, int]] = []
