@@ -19,6 +19,7 @@ from makespan.harness.real_options import FORCED
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
 from makespan.runtime.calibration import measured_profile
+from makespan.runtime.dispatch_latency import measured_latency
 from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.instance_pool import InstancePool
 from makespan.runtime.profiles import Profile
@@ -57,6 +58,8 @@ class RealBench:
         Its token ids.
     profile
         What the instances were measured to be.
+    dispatch_latency_s
+        Measured as well.
     max_batch
         Their batch limit.
     """
@@ -65,6 +68,7 @@ class RealBench:
     workload: Workload
     prompts: list[Prompt]
     profile: Profile
+    dispatch_latency_s: float
     max_batch: int
     seed: int
 
@@ -84,7 +88,7 @@ class RealBench:
         began = perf_counter()
         dispatcher.run()
         wall = perf_counter() - began
-        run = Run(real.timeline(), dispatcher.decide_s, wall - dispatcher.decide_s, dispatcher.events)
+        run = Run(real.timeline(), dispatcher.decide_s, wall - dispatcher.decide_s, dispatcher.events, dispatcher.plan_s)
         lengths = np.where(run.timeline.finished, run.timeline.generated, workload.output_tokens)
         happened = workload.with_lengths(workload.requests.prompt_tokens, lengths)
         cell = Cell(happened, cluster, self.profile.name, self.seed)
@@ -103,7 +107,8 @@ class RealBench:
 
     def _cluster(self) -> Cluster:
         capacity = min(facts.kv_capacity_tokens for facts in self.pool.facts if facts is not None)
-        return Cluster.uniform(self.profile.instance(self.max_batch, max(BLOCK_TOKENS, capacity)), len(self.pool))
+        instance = self.profile.instance(self.max_batch, max(BLOCK_TOKENS, capacity))
+        return Cluster.uniform(instance, len(self.pool), dispatch_latency_s=self.dispatch_latency_s)
 
 
 @contextmanager
@@ -133,8 +138,8 @@ def real_bench(
         pool = InstancePool(partial(VllmTokens, spec), instances, on_gpu=has_gpu())
         try:
             pool.wait_until_live()
-            content = measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest))
-            bench = RealBench(pool, workload, prompts, Profile.of_json(content), max_batch, seed)
+            profile = Profile.of_json(measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest)))
+            bench = RealBench(pool, workload, prompts, profile, measured_latency(pool, profile), max_batch, seed)
             yield bench if run_s is None else replace(bench, workload=bench.cut_to(run_s))
         finally:
             pool.shutdown()

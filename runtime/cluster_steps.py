@@ -13,6 +13,7 @@ from makespan.schedulers.view import ABORTED, AWAY, OUTSIDE, QUEUED, RUNNING
 def start_requests(
     requests: Records,
     instances: Records,
+    running: IntArray,
     tables: IntArray,
     rows: IntArray,
     where: IntArray,
@@ -27,13 +28,13 @@ def start_requests(
         requests[rows[k]].key = keys[k]
         requests[rows[k]].counter = counter
         counter += 1
-        put_in(requests, instances, tables, where[k], rows[k], now)
+        put_in(requests, instances, running, tables, where[k], rows[k], now)
     return counter
 
 
 @compiled
 def send_requests(
-    requests: Records, instances: Records, tables: IntArray, rows: IntArray, exits: IntArray, now: int
+    requests: Records, instances: Records, running: IntArray, tables: IntArray, rows: IntArray, exits: IntArray, now: int
 ) -> None:
     """Let running requests leave at the next boundary between steps, and take waiting ones elsewhere at once."""
     for k in range(len(rows)):
@@ -42,7 +43,7 @@ def send_requests(
             _leave_soon(requests, instances, tables, row, exits[k], now)
         elif requests[row].state == QUEUED:
             withdraw(requests, instances, tables, row, now)
-            put_in(requests, instances, tables, exits[k], row, now)
+            put_in(requests, instances, running, tables, exits[k], row, now)
 
 
 @compiled
@@ -131,8 +132,8 @@ def advance(
                     requests, instances, running, tables, i, ended, found, moved, spans, span_count, back, returned
                 )
             elif instances[i].someone_leaves and instances[i].span_end == NEVER:
-                found, leaving = let_leave(requests, instances, running, i, clock[0], ended, found, moved)
-                returned = _send_on(requests, instances, tables, moved[:leaving], clock[0], back, returned)
+                found, leaving = let_leave(requests, instances, running, tables, i, clock[0], ended, found, moved)
+                returned = _send_on(requests, instances, running, tables, moved[:leaving], clock[0], back, returned)
         if found > 0 or returned > 0:
             return found, returned, False
         next_end = NEVER
@@ -175,13 +176,20 @@ def _finish_and_send(
     now = instances[i].span_end
     if len(spans) > 0:
         record_span(instances, spans, span_count, i)
-    found, leaving = finish(requests, instances, running, i, ended, found, moved)
-    return found, _send_on(requests, instances, tables, moved[:leaving], now, back, returned)
+    found, leaving = finish(requests, instances, running, tables, i, ended, found, moved)
+    return found, _send_on(requests, instances, running, tables, moved[:leaving], now, back, returned)
 
 
 @compiled
 def _send_on(
-    requests: Records, instances: Records, tables: IntArray, rows: IntArray, now: int, back: IntArray, returned: int
+    requests: Records,
+    instances: Records,
+    running: IntArray,
+    tables: IntArray,
+    rows: IntArray,
+    now: int,
+    back: IntArray,
+    returned: int,
 ) -> int:
     """Hand requests that have just left to where they are bound; those for the dispatcher or a tool go into `back`.
 
@@ -196,7 +204,7 @@ def _send_on(
             back[returned] = row
             returned += 1
         else:
-            put_in(requests, instances, tables, target, row, now)
+            put_in(requests, instances, running, tables, target, row, now)
     return returned
 
 

@@ -2,7 +2,8 @@
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import NEVER, Records
-from makespan.runtime.vllm_step import blocks_of, would_fit
+from makespan.runtime.kept_blocks import blocks_of
+from makespan.runtime.vllm_step import would_fit
 from makespan.schedulers.types import IntArray
 
 

@@ -51,6 +51,7 @@ class Dispatcher:
     policy: Policy
     information: Information
     decide_s: float = 0.0
+    plan_s: float = 0.0
     events: int = 0
     _where: Whereabouts = field(init=False)
     _arrived: BoolArray = field(init=False)
@@ -95,6 +96,7 @@ class Dispatcher:
             started = perf_counter()
             self._decide()
             self.decide_s += perf_counter() - started
+            self.plan_s = self.plan_s or self.decide_s
             ended = self.engine.wait(self._agenda.next_moment(self.engine.now))
             self._take_note(ended)
             left -= len(ended.rows)

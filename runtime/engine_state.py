@@ -93,7 +93,8 @@ INSTANCE = np.dtype(
         ("move_ps", np.int64),  # to bring the KV of a token, NOTHING where KV does not travel
         ("move_latency_ps", np.int64),
         ("link_free", np.int64),  # when the next KV can start to come
-        ("first_coming", np.int64),  # ends of the queue of requests whose KV is on its way
+        ("order_ps", np.int64),  # until a request that is sent to it is there
+        ("first_coming", np.int64),  # ends of the queue of requests that are on their way, by when they are there
         ("last_coming", np.int64),
         ("running", np.int64),  # how many
         ("someone_leaves", np.int64),  # whether one of them is to leave although it has not finished
@@ -104,6 +105,7 @@ INSTANCE = np.dtype(
         ("span_last", np.int64),  # when its last step begins
         ("span_end", np.int64),  # NEVER when no span is under way
         ("span_steps", np.int64),
+        ("span_taken", np.int64),  # of how many of them the blocks have been taken
         ("span_decodes_only", np.int64),
         ("span_batch", np.int64),
         ("span_kv", np.int64),  # tokens at the end of the first step
@@ -192,6 +194,7 @@ def instance_records(cluster: Cluster) -> tuple[Records, IntArray, IntArray]:
     moves = cluster.kv_moves
     records["move_ps"] = NOTHING if moves is None else moves.ps_per_token
     records["move_latency_ps"] = 0 if moves is None else moves.latency_ps
+    records["order_ps"] = cluster.dispatch_latency_ps
     for name in ("root", "oldest", "newest", "first_coming", "last_coming"):
         records[name] = NOTHING
     records["span_end"] = NEVER

@@ -66,4 +66,4 @@ def _drain_all(
             if instances[i].span_end == NEVER:
                 break
             now = instances[i].span_end
-            finish(requests, instances, running, i, ended, 0, ended)
+            finish(requests, instances, running, tables, i, ended, 0, ended)

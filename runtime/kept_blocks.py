@@ -7,15 +7,36 @@ stretch of blocks in it. Blocks that hold nothing that could be found again are 
 """
 
 from makespan.runtime.compiled import compiled
-from makespan.runtime.engine_state import NOTHING, Records
+from makespan.runtime.engine_state import NEVER, NOTHING, Records
+from makespan.runtime.span_time import steps_begun
 from makespan.schedulers.instances import BLOCK_TOKENS
+from makespan.schedulers.types import IntArray
 
 
 @compiled
-def let_go(requests: Records, instances: Records, i: int, row: int, blocks: int, tokens: int, after: int) -> None:
+def blocks_of(tokens: int) -> int:
+    """Return the KV blocks that hold `tokens`."""
+    return (tokens + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+
+
+@compiled
+def let_go(
+    requests: Records,
+    instances: Records,
+    running: IntArray,
+    tables: IntArray,
+    i: int,
+    row: int,
+    blocks: int,
+    tokens: int,
+    after: int,
+    now: int,
+) -> None:
     """Let request `row`, which has computed `tokens`, free `blocks` of instance `i`: all but the `after` first ones."""
     if not instances[i].keeps_kv:
         return
+    if requests[row].kept_at != NOTHING:
+        take_by_now(requests, instances, running, tables, requests[row].kept_at, now)
     _forget(requests, instances, row)
     request = requests[row]
     request.kept = blocks
@@ -49,8 +70,27 @@ def take(requests: Records, instances: Records, i: int, blocks: int) -> None:
 
 
 @compiled
-def still_there(requests: Records, i: int, row: int) -> bool:
+def take_by_now(requests: Records, instances: Records, running: IntArray, tables: IntArray, i: int, now: int) -> None:
+    """Take the blocks of those steps of the present span of instance `i` that have begun.
+
+    A span takes its blocks when it is over. Whoever asks in the middle of it what the free ones hold must see them gone.
+    """
+    instance = instances[i]
+    if not instance.keeps_kv or instance.span_end == NEVER or not instance.span_decodes_only:
+        return
+    begun = steps_begun(instances, tables, i, now)
+    for k in range(instance.running):
+        computed = requests[running[i, k]].computed
+        take(requests, instances, i, blocks_of(computed + begun) - blocks_of(computed + instance.span_taken))
+    instance.span_taken = begun
+
+
+@compiled
+def still_there(
+    requests: Records, instances: Records, running: IntArray, tables: IntArray, i: int, row: int, now: int
+) -> bool:
     """Return whether instance `i` holds all whole blocks of the KV with which request `row` left its last instance."""
+    take_by_now(requests, instances, running, tables, i, now)
     request = requests[row]
     whole = request.pooled // BLOCK_TOKENS
     return bool(

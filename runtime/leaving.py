@@ -2,9 +2,8 @@
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import BACK, LEAVE, NOTHING, STAY, Records
-from makespan.runtime.kept_blocks import let_go
+from makespan.runtime.kept_blocks import blocks_of, let_go
 from makespan.runtime.shared_prompts import stop_sharing
-from makespan.runtime.vllm_step import blocks_of
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import ABORTED, FINISHED, OUTSIDE
 
@@ -14,6 +13,7 @@ def let_leave(
     requests: Records,
     instances: Records,
     running: IntArray,
+    tables: IntArray,
     i: int,
     now: int,
     ended: IntArray,
@@ -38,7 +38,7 @@ def let_leave(
         stay = stop_sharing(requests, instances, running, i, row, kept, k)
         freed = blocks_of(request.computed) - stay
         instance.used_blocks -= freed
-        let_go(requests, instances, i, row, freed, request.computed, stay)
+        let_go(requests, instances, running, tables, i, row, freed, request.computed, stay, now)
         if instance.lags:
             instance.held_slots += 1
             instance.held_blocks += freed

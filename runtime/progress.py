@@ -2,7 +2,7 @@
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import NEVER, Records
-from makespan.runtime.spans import duration
+from makespan.runtime.span_time import duration
 from makespan.schedulers.types import IntArray
 
 

@@ -147,6 +147,7 @@ class SimulatedCluster:
         self._counter = start_requests(
             self._requests,
             self._instances,
+            self._running,
             self._tables,
             rows,
             instances,
@@ -158,7 +159,8 @@ class SimulatedCluster:
 
     def move(self, rows: IntArray, instances: IntArray) -> None:
         """Take requests to other instances; running ones leave at the next boundary between steps."""
-        send_requests(self._requests, self._instances, self._tables, rows, instances, int(self._clock[0]))
+        now = int(self._clock[0])
+        send_requests(self._requests, self._instances, self._running, self._tables, rows, instances, now)
 
     def abort(self, rows: IntArray) -> None:
         """End requests: running ones at the next boundary between steps, others at once; `wait` reports them."""
@@ -167,6 +169,7 @@ class SimulatedCluster:
         send_requests(
             self._requests,
             self._instances,
+            self._running,
             self._tables,
             inside,
             np.full(len(inside), LEAVE),

@@ -9,9 +9,10 @@ picoseconds, so the closed sum of a span equals the sum of its steps exactly.
 from makespan.runtime.compiled import compiled
 from makespan.runtime.decode_steps import decode_steps
 from makespan.runtime.engine_state import NEVER, NOTHING, Records
-from makespan.runtime.kept_blocks import take
+from makespan.runtime.kept_blocks import blocks_of, take
 from makespan.runtime.leaving import let_leave
-from makespan.runtime.vllm_step import blocks_of, catch_up, head_fits, schedule_step
+from makespan.runtime.span_time import duration, steps_begun
+from makespan.runtime.vllm_step import catch_up, head_fits, schedule_step
 from makespan.schedulers.types import IntArray
 
 
@@ -27,9 +28,10 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
         steps = decode_steps(requests, instances, running, i)
     instance.span_decodes_only = 1 if steps > 0 else 0
     instance.span_steps = max(steps, 1)
+    instance.span_taken = 0
     # A step in which the first request preempted itself schedules nothing and takes no time, nor does one that only
     # what has just happened lets run.
-    while steps == 0 and not schedule_step(requests, instances, running, i, now):
+    while steps == 0 and not schedule_step(requests, instances, running, tables, i, now):
         catch_up(instances, i, now)
     batch = 0
     kv = 0
@@ -81,31 +83,12 @@ def begin(requests: Records, instances: Records, running: IntArray, tables: IntA
 
 
 @compiled
-def duration(instances: Records, tables: IntArray, i: int, steps: int) -> int:
-    """Return picoseconds of the first `steps` steps of the present span."""
-    instance = instances[i]
-    if instance.span_fixed > 0:
-        return int(instance.span_fixed)
-    kv = instance.span_kv * steps + instance.span_batch * (steps * (steps - 1) // 2)
-    prefill = instance.span_prefill + instance.span_recompute
-    base = tables[instance.table, instance.span_batch] + instance.padded_ps * instance.span_padded
-    return int(steps * base + instance.kv_ps * kv + instance.prefill_ps * prefill)
-
-
-@compiled
 def shorten(instances: Records, tables: IntArray, i: int, now: int) -> None:
     """End the present span of instance `i` at the first boundary between steps that is not before `now`."""
     instance = instances[i]
     if instance.span_end == NEVER or instance.span_steps == 1 or instance.span_end <= now:
         return
-    few = 0
-    enough = instance.span_steps
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        if instance.span_start + duration(instances, tables, i, middle) >= now:
-            enough = middle
-        else:
-            few = middle
+    enough = steps_begun(instances, tables, i, now)
     cut = instance.span_end - instance.span_start - duration(instances, tables, i, enough)
     instance.decode_ps -= cut
     instance.batch_ps -= cut * instance.span_batch
@@ -120,6 +103,7 @@ def finish(
     requests: Records,
     instances: Records,
     running: IntArray,
+    tables: IntArray,
     i: int,
     ended: IntArray,
     found: int,
@@ -134,7 +118,7 @@ def finish(
     instance.peak_blocks = max(instance.peak_blocks, instance.used_blocks)
     instance.span_end = NEVER
     instance.span_steps = 0
-    return let_leave(requests, instances, running, i, now, ended, found, moved)
+    return let_leave(requests, instances, running, tables, i, now, ended, found, moved)
 
 
 @compiled
@@ -148,7 +132,8 @@ def _book(requests: Records, instances: Records, i: int, row: int) -> None:
         steps = instance.span_steps
         needed = blocks_of(request.computed + steps) - blocks_of(request.computed)
         instance.used_blocks += needed
-        take(requests, instances, i, needed)
+        taken = blocks_of(request.computed + instance.span_taken) - blocks_of(request.computed)
+        take(requests, instances, i, needed - taken)
         request.computed += steps
         request.generated += steps
     else:

@@ -23,12 +23,16 @@ from makespan.schedulers.view import View
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What a simulation gave: the timeline, wall seconds of deciding and of the rest, number of events."""
+    """What a stage gave: the timeline, wall seconds of deciding and of the rest, number of events.
+
+    `plan_s` is what of `decide_s` passed before the first request was handed over; in virtual time it takes none.
+    """
 
     timeline: Timeline
     decide_s: float
     simulate_s: float
     events: int
+    plan_s: float
 
 
 def simulate_stage(
@@ -53,14 +57,15 @@ def simulate_stage(
     turns
         After which tokens requests call a tool; None for never.
     """
-    if policy.decides_once and not requests.arrival.any() and not changes and turns is None:
+    at_once = not requests.arrival.any() and not changes and turns is None and not cluster.dispatch_latency_s
+    if policy.decides_once and at_once:
         return _simulate_plan(requests, output_tokens, cluster, policy, information)
     started = perf_counter()
     engine = SimulatedCluster(cluster, requests, output_tokens, changes=changes, turns=turns)
     dispatcher = Dispatcher(requests, engine, policy, information)
     dispatcher.run()
     wall = perf_counter() - started
-    return Run(engine.timeline(), dispatcher.decide_s, wall - dispatcher.decide_s, dispatcher.events)
+    return Run(engine.timeline(), dispatcher.decide_s, wall - dispatcher.decide_s, dispatcher.events, dispatcher.plan_s)
 
 
 def _simulate_plan(
@@ -79,4 +84,4 @@ def _simulate_plan(
         )
     decided = perf_counter()
     timeline = simulate_plan(cluster, requests, output_tokens, rows, where, keys)
-    return Run(timeline, decided - started, perf_counter() - decided, 3 * len(requests))
+    return Run(timeline, decided - started, perf_counter() - decided, 3 * len(requests), decided - started)

@@ -15,18 +15,12 @@ arrives with a smaller key than all that wait keeps these from being admitted in
 
 from makespan.runtime.compiled import compiled
 from makespan.runtime.engine_state import NOTHING, Records
-from makespan.runtime.kept_blocks import find_again, let_go, take
+from makespan.runtime.kept_blocks import blocks_of, find_again, let_go, take
 from makespan.runtime.shared_prompts import blocks_to_share, share, stop_sharing
 from makespan.runtime.waiting_heap import before, pop, push
 from makespan.schedulers.instances import BLOCK_TOKENS
 from makespan.schedulers.types import IntArray
 from makespan.schedulers.view import QUEUED, RUNNING
-
-
-@compiled
-def blocks_of(tokens: int) -> int:
-    """Return the KV blocks that hold `tokens`."""
-    return (tokens + BLOCK_TOKENS - 1) // BLOCK_TOKENS
 
 
 @compiled
@@ -69,7 +63,7 @@ def enqueue(requests: Records, instances: Records, i: int, row: int) -> None:
 
 
 @compiled
-def schedule_step(requests: Records, instances: Records, running: IntArray, i: int, now: int) -> bool:
+def schedule_step(requests: Records, instances: Records, running: IntArray, tables: IntArray, i: int, now: int) -> bool:
     """Decide the next step of instance `i`: sets every running request's `chunk`, preempts and admits.
 
     Returns whether any token is to be computed.
@@ -88,7 +82,7 @@ def schedule_step(requests: Records, instances: Records, running: IntArray, i: i
         gone = False
         while needed > instance.blocks - instance.used_blocks:
             position = _last_in_line(requests, running, i, instance.running)
-            budget += _preempt(requests, instances, running, i, position)
+            budget += _preempt(requests, instances, running, tables, i, position, now)
             preempted = True
             if position == k:
                 gone = True
@@ -139,14 +133,16 @@ def _last_in_line(requests: Records, running: IntArray, i: int, count: int) -> i
 
 
 @compiled
-def _preempt(requests: Records, instances: Records, running: IntArray, i: int, position: int) -> int:
+def _preempt(
+    requests: Records, instances: Records, running: IntArray, tables: IntArray, i: int, position: int, now: int
+) -> int:
     """Take a request out of the batch, drop its KV, queue it again; return the budget that becomes free."""
     row = running[i, position]
     budget = requests[row].chunk
     stay = stop_sharing(requests, instances, running, i, row, position, position)
     freed = blocks_of(requests[row].computed + budget) - stay
     instances[i].used_blocks -= freed
-    let_go(requests, instances, i, row, freed, requests[row].computed, stay)
+    let_go(requests, instances, running, tables, i, row, freed, requests[row].computed, stay, now)
     for k in range(position, instances[i].running - 1):
         running[i, k] = running[i, k + 1]
     instances[i].running -= 1

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from makespan.schedulers.kv_moves import KvMoves
-from makespan.schedulers.step_time import StepTime
+from makespan.schedulers.step_time import PICOSECONDS, StepTime
 from makespan.schedulers.types import IntArray
 
 BLOCK_TOKENS = 16
@@ -39,7 +39,7 @@ class Instance:
     shares_prompts
         Whether a request that is admitted while a sibling of its group, which has computed their prompt, runs there uses
         that one's whole blocks of it, all but that of the last token: they need no prefill and are held once
-        (prefix caching, automatic in vLLM; BatchLLM, arXiv 2412.03594). Not with both `async_scheduling` and `keeps_kv`.
+        (prefix caching, automatic in vLLM; BatchLLM, arXiv 2412.03594).
     price_per_hour
         Cost of keeping it, in any currency.
     site
@@ -69,11 +69,6 @@ class Instance:
                 f"the token budget of a step must be at least the batch limit {self.max_batch}, "
                 f"got {self.max_batched_tokens}"
             )
-        if self.shares_prompts and self.keeps_kv and self.async_scheduling:
-            raise ValueError(
-                "an instance that schedules ahead can share prompts or keep the KV of what it preempts, got both: "
-                "their blocks are not told apart a step ahead"
-            )
         if not self.price_per_hour >= 0:
             raise ValueError(f"a price must not be negative, got {self.price_per_hour}")
 
@@ -93,27 +88,35 @@ class Cluster:
         Each of them.
     kv_moves
         How KV goes along with a request that leaves an instance before it has ended; None where it is computed again.
+    dispatch_latency_s
+        Seconds from something that happens on an instance until what the dispatcher sends in answer is there, 0 to 3,600.
+        However short, it makes what is sent for a place that has become free miss the step that begins then.
     """
 
     instances: tuple[Instance, ...] = field()
     kv_moves: KvMoves | None = None
+    dispatch_latency_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.instances:
             raise ValueError("a cluster needs at least one instance, got 0")
         if len({i.sequence for i in self.instances}) != len(self.instances):
             raise ValueError("instance sequence numbers must be distinct, got a repeated one")
+        if not 0 <= self.dispatch_latency_s <= 3600:
+            raise ValueError(f"dispatch_latency_s must be between 0 and 3,600, got {self.dispatch_latency_s}")
 
     @classmethod
-    def uniform(cls, instance: Instance, count: int, *, kv_moves: KvMoves | None = None) -> Self:
+    def uniform(
+        cls, instance: Instance, count: int, *, kv_moves: KvMoves | None = None, dispatch_latency_s: float = 0.0
+    ) -> Self:
         """Return `count` copies of `instance`, numbered from 0."""
         if count < 1:
             raise ValueError(f"a cluster needs at least one instance, got {count}")
-        return cls(tuple(replace(instance, sequence=i) for i in range(count)), kv_moves)
+        return cls(tuple(replace(instance, sequence=i) for i in range(count)), kv_moves, dispatch_latency_s)
 
     def only(self, instances: IntArray) -> Self:
         """Return the cluster of these instances, in the order given."""
-        return type(self)(tuple(self.instances[int(i)] for i in instances), self.kv_moves)
+        return replace(self, instances=tuple(self.instances[int(i)] for i in instances))
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -140,6 +143,11 @@ class Cluster:
     def by_sequence(self) -> IntArray:
         """Instance indices in the order of their counters, shape (N,)."""
         return np.argsort(self.sequence)
+
+    @property
+    def dispatch_latency_ps(self) -> int:
+        """Picoseconds until what the dispatcher sends is there."""
+        return round(self.dispatch_latency_s * PICOSECONDS)
 
     @property
     def sites(self) -> dict[str, int]:

@@ -119,21 +119,20 @@ class ReferenceCluster:
     def put(self, guest: Guest, instance: int) -> None:
         place = self.places[instance]
         guest.state, guest.place, guest.handed_ps, guest.computed = QUEUED, instance, self.clock, 0
+        guest.ready_ps = self.clock + self.cluster.dispatch_latency_ps
         whole = guest.pooled // 16
-        if guest.pooled == 0 or (whole and place.memory.has(guest.row, whole)):
-            place.waiting.append(guest)
-            return
-        moves = self.cluster.kv_moves
-        assert moves is not None
-        place.link_free_ps = max(place.link_free_ps, self.clock) + guest.pooled * moves.ps_per_token
-        guest.ready_ps = place.link_free_ps + moves.latency_ps
-        guest.fetched = True
-        guest.moved += guest.pooled
+        if guest.pooled and not (whole and place.memory.has(guest.row, whole)):
+            moves = self.cluster.kv_moves
+            assert moves is not None
+            place.link_free_ps = max(place.link_free_ps, self.clock) + guest.pooled * moves.ps_per_token
+            guest.ready_ps = max(guest.ready_ps, place.link_free_ps + moves.latency_ps)
+            guest.fetched = True
+            guest.moved += guest.pooled
         place.coming.append(guest)
         self.arrive()
 
     def arrive(self) -> None:
-        """Queue those whose KV has come."""
+        """Queue those that have come."""
         for place in self.places:
             for guest in [guest for guest in place.coming if guest.ready_ps <= self.clock]:
                 place.coming.remove(guest)

@@ -76,6 +76,7 @@ def cases(
     max_requests: int = 24,
     prefill_steps: bool = True,
     kv_travels: bool = False,
+    late_orders: bool = False,
     agentic: bool = False,
     shares: bool = False,
 ) -> Case:
@@ -103,16 +104,17 @@ def cases(
             max_batched_tokens=draw(st.integers(max_batch, max_batch + 60)),
             async_scheduling=ahead,
             keeps_kv=keeps,
-            shares_prompts=shares and not (ahead and keeps) and draw(st.booleans()),
+            shares_prompts=shares and draw(st.booleans()),
         )
 
     moves = draw(kv_moves()) if kv_travels else None
+    latency = draw(st.sampled_from([0, 1e-9, 0.003, 0.5])) if late_orders else 0
 
     size = draw(st.integers(1, 4))
     if mixed and draw(st.booleans()):
         made = [instance() for _ in range(size)]
-        cluster = Cluster(tuple(replace(i, sequence=k) for k, i in enumerate(made)), moves)
+        cluster = Cluster(tuple(replace(i, sequence=k) for k, i in enumerate(made)), moves, latency)
     else:
-        cluster = Cluster.uniform(instance(), size, kv_moves=moves)
+        cluster = Cluster.uniform(instance(), size, kv_moves=moves, dispatch_latency_s=latency)
     requests = Requests.of(prompts, np.full(count, 64), group=group, arrival=arrival)
     return Case(requests, np.array(outputs, dtype=np.int64), cluster, turns)

@@ -52,7 +52,7 @@ def assert_alike(engine: SimulatedCluster, reference: ReferenceCluster) -> None:
     np.testing.assert_array_equal(timeline.peak_blocks, [place.peak_blocks for place in reference.places])
 
 
-@given(case=cases(arrivals=True, kv_travels=True, agentic=True, shares=True), policy=restless())
+@given(case=cases(arrivals=True, kv_travels=True, late_orders=True, agentic=True, shares=True), policy=restless())
 @settings(max_examples=300, deadline=None)
 def test_moves_holds_aborts_chunks_turns_and_travelling_kv_change_no_time(case: Case, policy: Policy) -> None:
     engine = SimulatedCluster(case.cluster, case.requests, case.output_tokens, turns=case.turns)

@@ -23,7 +23,7 @@ POLICIES = ("fifo", "lpt", "pull_lpt", "least_in_flight", "work_stealing", "skew
 
 @st.composite
 def changed(draw: st.DrawFn) -> tuple[Case, list[Change]]:
-    case = draw(cases(arrivals=True, kv_travels=True, agentic=True, shares=True))
+    case = draw(cases(arrivals=True, kv_travels=True, late_orders=True, agentic=True, shares=True))
     count = len(case.cluster)
     changes: list[Change] = []
     always = draw(st.integers(0, count - 1))

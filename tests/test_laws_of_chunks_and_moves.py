@@ -49,7 +49,7 @@ POLICIES = {
     "moves": Policy(order=LongestFirst(), placement=LeastTokens(), rebalance=Shuffle(0.1)),
     "chunks and moves": Policy(order=LongestFirst(), placement=Pull(), rebalance=Shuffle(0.1), chunk_tokens=7),
 }
-everything = cases(arrivals=True, kv_travels=True, agentic=True, shares=True)
+everything = cases(arrivals=True, kv_travels=True, late_orders=True, agentic=True, shares=True)
 few = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -120,7 +120,7 @@ class Notes:
 
 
 @given(
-    case=cases(arrivals=True, kv_travels=True, shares=True),
+    case=cases(arrivals=True, kv_travels=True, late_orders=True, shares=True),
     extra=st.lists(st.integers(0, 30), min_size=24, max_size=24),
 )
 @few

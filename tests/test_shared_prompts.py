@@ -42,9 +42,3 @@ def test_siblings_run_side_by_side_where_their_prompts_alone_would_not_fit() -> 
     assert siblings(False, blocks=22).peak_batch.tolist() == [3]
     assert siblings(True, blocks=22).peak_batch.tolist() == [4]
     assert siblings(True, blocks=22).preemptions.sum() == 0
-
-
-def test_what_is_not_modelled_together_is_refused() -> None:
-    step = StepTime((1,), (0.01,))
-    with pytest.raises(ValueError, match="can share prompts or keep the KV of what it preempts, got both"):
-        Instance(step, 1600, async_scheduling=True, keeps_kv=True, shares_prompts=True)
