@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from scripted_engine import cannot_start, expected_output
 from stage_of_actors import INSTANCE, MAX_BATCH, check_whole, prompts, scripted_pool, service
 
+from makespan.runtime.dispatch_latency import measured_latency
 from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
 from makespan.runtime.nccl_transfer import InstanceClient
+from makespan.runtime.profiles import load_profile
 from makespan.runtime.ray_session import ray_session
 from makespan.runtime.real_cluster import RealCluster
 from makespan.runtime.sample import Prompt
@@ -86,6 +88,10 @@ def test_what_should_start_first_does(pool: InstancePool) -> None:
     longest_first = np.argsort(-caps)
     assert (np.diff(admitted[longest_first][MAX_BATCH:]) >= 0).all()
     assert admitted[longest_first][:MAX_BATCH].max() <= admitted[longest_first][MAX_BATCH:].min()
+
+
+def test_the_answer_of_the_dispatcher_takes_some_time_and_little(pool: InstancePool) -> None:
+    assert 0 < measured_latency(pool, load_profile("streamrl-7b-h800")) < 1
 
 
 @dataclass(slots=True)
