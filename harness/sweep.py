@@ -14,6 +14,7 @@ from makespan.harness.experiment import Cell
 from makespan.harness.record import Record, key_of
 from makespan.harness.set_up import Load
 from makespan.harness.store import write_record
+from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
 from makespan.schedulers.registry import load_policy, policies
 
@@ -156,5 +157,11 @@ def _possible(place: Place, information: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _cell(place: Place) -> Cell:
-    workload = load_workload(place.workload, place.requests, place.seed)
+    workload = _workload(place.workload, place.requests, place.seed)
     return Load(place.profile, place.instances, place.max_batch).cell(workload, place.seed)
+
+
+@lru_cache(maxsize=4)
+def _workload(name: str, requests: int | None, seed: int) -> Workload:
+    """Return a workload; cells that follow one another share it, and reading may take long."""
+    return load_workload(name, requests, seed)

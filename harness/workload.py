@@ -70,8 +70,9 @@ class Workload:
             return self
         groups, position = np.unique(self.requests.group, return_inverse=True)
         turn = np.random.default_rng(seed).permutation(len(groups))[position]
-        rows = np.sort(np.lexsort((self.requests.sequence, turn))[:count])
-        return self._take(rows)
+        rows = np.lexsort((self.requests.sequence, turn))[:count]
+        # Files are often sorted, by task or by data set, which a policy must not profit from; arrivals stay in order.
+        return self._take(rows[np.argsort(self.requests.arrival[rows], kind="stable")])
 
     def shortened(self, cap: int) -> Self:
         """Return the same requests with a lower cap: what was longer ends there."""
