@@ -72,7 +72,8 @@ class Workload:
         turn = np.random.default_rng(seed).permutation(len(groups))[position]
         rows = np.lexsort((self.requests.sequence, turn))[:count]
         # Files are often sorted, by task or by data set, which a policy must not profit from; arrivals stay in order.
-        return self._take(rows[np.argsort(self.requests.arrival[rows], kind="stable")])
+        chosen = self._take(rows[np.argsort(self.requests.arrival[rows], kind="stable")])
+        return replace(chosen, requests=replace(chosen.requests, sequence=np.arange(count)))
 
     def shortened(self, cap: int) -> Self:
         """Return the same requests with a lower cap: what was longer ends there."""

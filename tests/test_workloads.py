@@ -27,6 +27,7 @@ from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
 from makespan.schedulers import registry
 from makespan.schedulers.registry import BrokenPlugin, UnknownName
+from makespan.schedulers.requests import Requests
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 NAMES: dict[str, str] = PROJECT["entry-points"]["makespan.workloads"]
@@ -257,6 +258,30 @@ def test_a_malformed_azure_row_names_its_line(tmp_path: Path, row: str, rule: st
     path.write_text(AZURE + row + "\r\n", newline="")
     with pytest.raises(ValueError, match=re.escape(f"azure.csv, {rule}")):
         load_workload(f"azure={path}")
+
+
+@given(groups=st.lists(st.integers(0, 5), min_size=2, max_size=30), seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_chosen_requests_are_whole_groups_in_an_order_that_is_not_that_of_the_file(
+    groups: list[int], seed: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, len(groups) - 1))
+    # Each length says where its request stood.
+    lengths = np.arange(1, len(groups) + 1)
+    whole = Workload("sorted", Requests.of(np.ones_like(lengths), lengths, group=groups), lengths, "")
+    chosen = whole.choose(count, seed)
+    assert chosen.requests.sequence.tolist() == list(range(count))
+    assert len(np.unique(chosen.output_tokens)) == count
+    turns = [number for k, number in enumerate(chosen.requests.group) if k == 0 or chosen.requests.group[k - 1] != number]
+    assert len(set(turns)) == len(turns)
+    for number in turns[:-1]:
+        assert (chosen.requests.group == number).sum() == groups.count(number)
+
+
+def test_what_a_file_begins_with_comes_first_no_more_often_than_anything_else() -> None:
+    lengths = np.arange(1, 101)
+    whole = Workload("sorted", Requests.of(np.ones_like(lengths), lengths, group=lengths), lengths, "")
+    first = [int(whole.choose(50, seed).output_tokens[0]) for seed in range(40)]
+    assert 30 < np.mean(first) < 70
 
 
 MOONCAKE = [
