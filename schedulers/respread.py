@@ -53,12 +53,17 @@ class Respread:
         ends = finishes(view, models, inside)
         if ends.max() <= (1 + self.gain) * ends.mean():
             return Moves.none()
-        tokens = believed(view, inside).scenarios(view.requests.sequence[inside], self.draws)
+        belief = believed(view, inside)
+        tokens = belief.scenarios(view.requests.sequence[inside], self.draws)
         order = np.lexsort((view.requests.sequence[inside], -tokens.mean(axis=0)))
-        moves = self._greedy(view, models, inside[order], tokens[:, order])
+        # Where lengths are not certain nobody is sent to queue: behind one that is longer than was thought it doubles the stage.
+        room = np.full(len(models), len(inside)) if belief.certain else view.cluster.max_batch
+        moves = self._greedy(view, models, inside[order], tokens[:, order], room)
         return Moves(moves.rows, by_sequence[moves.instances])
 
-    def _greedy(self, view: View, models: list[FinishModel], rows: IntArray, tokens: FloatArray) -> Moves:
+    def _greedy(
+        self, view: View, models: list[FinishModel], rows: IntArray, tokens: FloatArray, room: IntArray
+    ) -> Moves:
         context = (view.requests.prompt_tokens[rows] + view.generated[rows]).astype(np.float64)
         start, running = view.instance[rows], view.state[rows] == RUNNING
         where = start.copy()
@@ -73,6 +78,8 @@ class Respread:
         for _ in range(self.most):
             means = ends.mean(axis=1)
             last, first = int(means.argmax()), int(means.argmin())
+            if np.count_nonzero(where == first) >= room[first]:
+                break
             mine = np.flatnonzero(where == last)
             others = np.delete(ends, (first, last), axis=0).max(axis=0, initial=0.0)
             better = None
