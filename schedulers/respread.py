@@ -56,14 +56,12 @@ class Respread:
         belief = believed(view, inside)
         tokens = belief.scenarios(view.requests.sequence[inside], self.draws)
         order = np.lexsort((view.requests.sequence[inside], -tokens.mean(axis=0)))
-        # Where lengths are not certain nobody is sent to queue: behind one that is longer than was thought it doubles the stage.
+        # Where lengths are not certain nobody is sent to queue: behind one longer than was thought it doubles the stage.
         room = np.full(len(models), len(inside)) if belief.certain else view.cluster.max_batch
         moves = self._greedy(view, models, inside[order], tokens[:, order], room)
         return Moves(moves.rows, by_sequence[moves.instances])
 
-    def _greedy(
-        self, view: View, models: list[FinishModel], rows: IntArray, tokens: FloatArray, room: IntArray
-    ) -> Moves:
+    def _greedy(self, view: View, models: list[FinishModel], rows: IntArray, tokens: FloatArray, room: IntArray) -> Moves:
         context = (view.requests.prompt_tokens[rows] + view.generated[rows]).astype(np.float64)
         start, running = view.instance[rows], view.state[rows] == RUNNING
         where = start.copy()
