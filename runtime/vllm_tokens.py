@@ -4,7 +4,8 @@ vLLM ships no stable types, so its objects are ``Any`` here.
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -143,14 +144,21 @@ class VllmTokens:
         )
         name = str(request.number)
         try:
-            prompts = [{"prompt_token_ids": list(request.prompt)}]
-            [rendered] = self._engine.renderer.render_cmpl(prompts)
-            async for output in self._engine.generate(rendered, sampling, name, priority=request.priority):
-                yield self._piece(output)
-        except self._dead as error:
-            raise EngineDied("the engine process has died") from error
+            with self._alive():
+                prompts = [{"prompt_token_ids": list(request.prompt)}]
+                [rendered] = self._engine.renderer.render_cmpl(prompts)
+                async for output in self._engine.generate(rendered, sampling, name, priority=request.priority):
+                    yield self._piece(output)
         except self._refused as error:
             raise ValueError(str(error)) from error
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Say of a death that it is one, whichever call comes upon it."""
+        try:
+            yield
+        except self._dead as error:
+            raise EngineDied("the engine process has died") from error
 
     def _piece(self, output: Any) -> Piece:
         sample = output.outputs[0]
@@ -177,39 +185,39 @@ class VllmTokens:
 
     async def abort(self, numbers: list[int]) -> None:
         """End samples early."""
-        await self._engine.abort([str(number) for number in numbers])
+        with self._alive():
+            await self._engine.abort([str(number) for number in numbers])
 
     async def update(self, weights: PackedWeights, version: int, *, keep: bool) -> None:
         """Take new weights while nothing is computed; what runs is kept, or else finished first."""
         transfer = import_module("makespan.runtime.weight_transfer")
-        await self._engine.pause_generation(mode="keep" if keep else "wait", clear_cache=False)
-        try:
+        with self._alive():
+            await self._engine.pause_generation(mode="keep" if keep else "wait", clear_cache=False)
             with transfer.shared(weights) as where:
                 await self._engine.start_weight_update()
                 await self._engine.update_weights(self._transfer.WeightTransferUpdateRequest(update_info=where))
                 await self._engine.finish_weight_update(weight_version=str(version))
-        except self._dead as error:
-            raise EngineDied("the engine process has died") from error
-        await self._engine.resume_generation()
+            await self._engine.resume_generation()
 
     async def transfer(self, step: str, info: dict[str, Any]) -> None:
         """Take a step of a transfer between devices; from ``start`` to ``finish`` nothing is computed."""
         engine, base = self._engine, self._transfer
-        match step:
-            case "join":
-                await engine.init_weight_transfer_engine(base.WeightTransferInitRequest(init_info=info))
-            case "start":
-                await engine.pause_generation(mode="keep", clear_cache=False)
-                await engine.start_weight_update()
-            case "receive":
-                await engine.update_weights(base.WeightTransferUpdateRequest(update_info=info))
-            case "finish":
-                await engine.finish_weight_update(weight_version=info["version"])
-                await engine.resume_generation()
-            case "leave":
-                await engine.shutdown_weight_transfer_engine()
-            case _:
-                raise ValueError(f"a step of a transfer must be join, start, receive, finish or leave, got {step!r}")
+        with self._alive():
+            match step:
+                case "join":
+                    await engine.init_weight_transfer_engine(base.WeightTransferInitRequest(init_info=info))
+                case "start":
+                    await engine.pause_generation(mode="keep", clear_cache=False)
+                    await engine.start_weight_update()
+                case "receive":
+                    await engine.update_weights(base.WeightTransferUpdateRequest(update_info=info))
+                case "finish":
+                    await engine.finish_weight_update(weight_version=info["version"])
+                    await engine.resume_generation()
+                case "leave":
+                    await engine.shutdown_weight_transfer_engine()
+                case _:
+                    raise ValueError(f"a step of a transfer must be join, start, receive, finish or leave, got {step!r}")
 
     def shutdown(self) -> None:
         """Stop the engine process."""

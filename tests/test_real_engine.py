@@ -1,5 +1,6 @@
 """A real vLLM engine on a tiny random model: weights, moves, faults. One pool serves all of these."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from makespan.runtime.generation_service import GenerationService
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
 from makespan.runtime.ray_session import ray_session
 from makespan.runtime.sample import Prompt, Sample
+from makespan.runtime.token_engine import EngineDied
 from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
 from makespan.runtime.weights import pack
 from makespan.schedulers import catalog, sources
@@ -206,10 +208,8 @@ def test_a_frozen_engine_is_found_out_and_replaced(pool: InstancePool) -> None:
     assert not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE
 
 
-def test_an_instance_that_was_replaced_has_the_newest_weights(pool: InstancePool, model: Path) -> None:
-    new = perturbed(model, seed=3)
-    publish(pool, new)
-    os.kill(pool.process(0), signal.SIGKILL)
+def has_newest(pool: InstancePool, new: Any) -> None:
+    """Require that the pool, once it is whole again, computes with these weights."""
     while pool.replaced and not all(pool.live):
         pool.wait(1.0)
     pool.wait(2.0)
@@ -218,6 +218,43 @@ def test_an_instance_that_was_replaced_has_the_newest_weights(pool: InstancePool
         pool.wait(1.0)
     apart, _ = disagreement(new, greedy(pool))
     assert apart < TOLERANCE
+
+
+def test_an_instance_that_was_replaced_has_the_newest_weights(pool: InstancePool, model: Path) -> None:
+    new = perturbed(model, seed=3)
+    publish(pool, new)
+    os.kill(pool.process(0), signal.SIGKILL)
+    has_newest(pool, new)
+
+
+def test_weights_that_come_upon_a_dead_engine_are_taken_by_its_replacement(pool: InstancePool, model: Path) -> None:
+    before, engine, new = pool.replaced, engine_of(pool, 0), perturbed(model, seed=5)
+    engine.send_signal(signal.SIGKILL)
+    engine.wait(10)
+    publish(pool, new)
+    assert pool.replaced == before + 1
+    has_newest(pool, new)
+
+
+@pytest.mark.parametrize("call", ["update", "transfer", "abort"])
+def test_whatever_call_comes_upon_a_dead_engine_says_so(call: str) -> None:
+    engine = object.__new__(VllmTokens)
+    engine._dead, engine._engine = ConnectionError, DeadEngine()
+    arguments = {"update": (pack({}), 1), "transfer": ("start", {}), "abort": ([1],)}
+    keywords: dict[str, Any] = {"keep": True} if call == "update" else {}
+    engine._transfer = None
+    with pytest.raises(EngineDied, match="the engine process has died"):
+        asyncio.run(getattr(engine, call)(*arguments[call], **keywords))
+
+
+class DeadEngine:
+    """Answers every call as vLLM does when the process behind it is gone."""
+
+    async def pause_generation(self, **_: Any) -> None:
+        raise ConnectionError
+
+    async def abort(self, _: list[str]) -> None:
+        raise ConnectionError
 
 
 def test_a_model_that_vllm_cannot_serve_is_refused_in_one_line(pool: InstancePool, model: Path, tmp_path: Path) -> None:
