@@ -216,7 +216,8 @@ class InstancePool:
             # What has never worked is set up wrongly, and trying again would not help; nor with weights that are refused.
             if not self._proved:
                 raise InstanceFailed(f"instance {i} could not be started: {one_line(error.cause)}") from error
-            if not isinstance(error.cause, EngineDied):
+            # An engine that is killed while it starts anew says so in words of its own.
+            if reference is not seat.starting and not isinstance(error.cause, EngineDied):
                 raise InstanceFailed(f"instance {i} could not go on: {one_line(error.cause)}") from error
             return self._lose(i, one_line(error.cause))
         if reference is seat.starting:

@@ -46,6 +46,15 @@ def once_there(file: Path, max_batch: int) -> "ScriptedTokens":
     return ScriptedTokens(max_batch)
 
 
+def fails_once_started(folder: Path, times: int, max_batch: int) -> "ScriptedTokens":
+    """Be an engine that starts, and so many times in a row after that is killed before it is up."""
+    started = len(list(folder.iterdir()))
+    (folder / str(started)).touch()
+    if 1 <= started <= times:
+        raise ValueError("killed while it started")
+    return ScriptedTokens(max_batch)
+
+
 @dataclass(order=True)
 class _Running:
     key: tuple[int, int]

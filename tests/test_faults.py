@@ -4,20 +4,23 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
 from ray.exceptions import RayActorError
+from scripted_engine import fails_once_started
 from stage_of_actors import MAX_BATCH, check_whole, prompts, scripted_pool, service
 
-from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.instance_pool import InstanceFailed, InstancePool
 from makespan.runtime.ray_session import ray_session
 from makespan.runtime.sample import Prompt
 from makespan.schedulers import catalog, registry
 
 CAP = 60
-TRIALS = 36
+TRIALS = 44
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +50,13 @@ def test_no_sample_is_lost_or_doubled_when_instances_are_killed(pool: InstancePo
     wanted = prompts(30, seed=trial)
     moments = set(rng.choice(28, size=2, replace=False).tolist())
     serving, samples = service(pool, policy), []
+    serving.version = 10 * trial
     for sample in serving.generate(wanted, cap=CAP):
         samples.append(sample)
         if len(samples) in moments:
+            if trial % 2:
+                # The death falls before, into or after the taking of new weights.
+                serving.update(ray.put(b"weights"), serving.version + 1, wait=False)
             kill(pool, int(rng.integers(3)))
     check_whole(samples, wanted, CAP)
     assert serving.timeline is not None
@@ -96,6 +103,32 @@ def test_a_frozen_instance_is_found_out_and_replaced(cluster: None) -> None:
                 os.kill(pool.process(0), signal.SIGSTOP)
         check_whole(samples, wanted, CAP)
         assert pool.replaced == 1
+
+
+def test_an_engine_that_is_killed_while_it_starts_anew_is_started_again(cluster: None, tmp_path: Path) -> None:
+    pool = InstancePool(partial(fails_once_started, tmp_path, 2, MAX_BATCH), 1)
+    try:
+        pool.wait_until_live()
+        wanted, samples = prompts(12, seed=3), []
+        for sample in service(pool).generate(wanted, cap=CAP):
+            samples.append(sample)
+            if len(samples) == 3:
+                kill(pool, 0)
+        check_whole(samples, wanted, CAP)
+        assert pool.replaced == 3
+    finally:
+        pool.shutdown()
+
+
+def test_an_engine_that_never_starts_anew_ends_the_run_with_its_reason(cluster: None, tmp_path: Path) -> None:
+    pool = InstancePool(partial(fails_once_started, tmp_path, 99, MAX_BATCH), 1)
+    try:
+        pool.wait_until_live()
+        kill(pool, 0)
+        with pytest.raises(InstanceFailed, match="lost 4 times without a sample in between: killed while it started"):
+            list(service(pool).generate(prompts(4), cap=CAP))
+    finally:
+        pool.shutdown()
 
 
 def test_new_weights_reach_an_instance_that_was_replaced_meanwhile(cluster: None) -> None:
