@@ -119,23 +119,43 @@ class TrainerService:
         return self._actor.send.remote(actors, version)
 
     def weights(self) -> Any:
-        """Return a reference to the weights before the first step."""
-        return self._actor.weights.remote()
+        """Return a reference to the weights before the first step, which are there."""
+        while True:
+            weights = self._actor.weights.remote()
+            try:
+                # Calls are answered one after the other.
+                ray.get(self._actor.pid.remote())
+            except RayActorError:
+                self._recover()
+            else:
+                return weights
 
     def shutdown(self) -> None:
         """Stop the trainer."""
         ray.kill(self._actor)
 
     def _start(self) -> int:
+        """Start a trainer, once more where it dies on the way, and return the version from which it goes on."""
         actor: Any = ray.remote(TrainerActor)
-        self._actor = actor.options(**self._resources).remote(self._spec)
-        try:
-            version: int = ray.get(self._actor.start.remote())
-            # Asked later it would wait for what is being computed.
-            self._pid: int = ray.get(self._actor.pid.remote())
-        except RayTaskError as error:
-            raise error.cause from None
-        return version
+        while True:
+            self._actor = actor.options(**self._resources).remote(self._spec)
+            try:
+                version: int = ray.get(self._actor.start.remote())
+                # Asked later it would wait for what is being computed.
+                self._pid: int = ray.get(self._actor.pid.remote())
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayActorError:
+                self._bury()
+            else:
+                return version
+
+    def _bury(self) -> None:
+        self._deaths += 1
+        self.replaced += 1
+        if self._deaths >= ATTEMPTS:
+            raise TrainerFailed(f"the trainer must not die {ATTEMPTS} times in one step, see its checkpoints")
+        ray.kill(self._actor)
 
     def _send(self, order: "Groups | Step") -> None:
         if isinstance(order, Step):
@@ -146,15 +166,8 @@ class TrainerService:
 
     def _recover(self) -> None:
         """Start a trainer from the last checkpoint and repeat what that does not contain."""
-        self._deaths += 1
-        self.replaced += 1
-        if self._deaths >= ATTEMPTS:
-            raise TrainerFailed(f"the trainer must not die {ATTEMPTS} times in one step, see its checkpoints")
-        ray.kill(self._actor)
-        try:
-            version = self._start()
-        except RayActorError:
-            return self._recover()
+        self._bury()
+        version = self._start()
         contained = [k for k, order in enumerate(self._orders) if isinstance(order, Step) and order.version <= version]
         for k in contained:
             step = self._orders[k]
@@ -163,7 +176,6 @@ class TrainerService:
         self._failures = []
         for order in self._orders[contained[-1] + 1 if contained else 0 :]:
             self._send(order)
-        return None
 
     def _forget(self, step: Step) -> None:
         """Drop the orders that a checkpoint contains for certain."""

@@ -2,19 +2,25 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+from ray import cloudpickle
 from tiny_model import make_tiny_model
 
+from makespan.runtime import trainer_service
 from makespan.runtime.grpo import Grpo
 from makespan.runtime.ray_session import ray_session
-from makespan.runtime.trainer_actor import TrainerSpec
+from makespan.runtime.trainer_actor import TrainerActor, TrainerSpec
 from makespan.runtime.trainer_service import TrainerFailed, TrainerService
 from makespan.runtime.training_sample import TrainingSample
+
+# Actors run in processes that do not have the folder of the tests on their path.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 STEPS = 3
 GROUPS = 4
@@ -109,6 +115,41 @@ def test_a_run_goes_on_from_its_checkpoint_in_another_process(
         _, _, weights = second.result(second.finish())
     assert ray.get(weights).buffer.tobytes() == undisturbed[0]
     second.shutdown()
+
+
+class DiesAtStart(TrainerActor):
+    """Is killed as often before it has started as its folder is named for."""
+
+    def start(self) -> int:
+        folder = self._spec.checkpoints.parent
+        deaths = len(list(folder.glob("death*")))
+        if deaths < int(folder.name):
+            folder.mkdir(exist_ok=True)
+            (folder / f"death{deaths}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().start()
+
+
+def test_a_trainer_that_is_killed_while_it_starts_is_started_again(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_service, "TrainerActor", DiesAtStart)
+    trainer = TrainerService(spec(model, tmp_path / "2"))
+    assert trainer.replaced == 2
+    trainer.learn(groups(0))
+    assert trainer.result(trainer.finish())[0].report
+    trainer.shutdown()
+    with pytest.raises(TrainerFailed, match="must not die 5 times"):
+        TrainerService(spec(model, tmp_path / "9"))
+
+
+def test_weights_that_die_with_the_trainer_are_made_again(model: Path, tmp_path: Path) -> None:
+    trainer = TrainerService(spec(model, tmp_path))
+    expected = ray.get(trainer.weights()).buffer.tobytes()
+    kill(trainer)
+    assert ray.get(trainer.weights()).buffer.tobytes() == expected
+    assert trainer.replaced == 1
+    trainer.shutdown()
 
 
 def test_a_trainer_that_keeps_dying_is_given_up(model: Path, tmp_path: Path) -> None:
