@@ -40,6 +40,8 @@ MARGIN = 64
 """Tokens beyond the longest prompt and output that an instance must hold."""
 BESIDES_S = 1.0
 """Seconds of a run beside its makespan: simulating it, and noting it down."""
+FINENESS = 1000
+"""Factors that are tried to shrink outputs by."""
 SHORTEST = 384
 """Tokens of a request that measuring step times takes."""
 
@@ -94,16 +96,19 @@ class RealBench:
         cell = Cell(happened, cluster, self.profile.name, self.seed)
         return cell.measured(name, policy, information, run, engine, repetition)
 
-    def cut_to(self, seconds: float) -> Workload:
-        """Return the workload with the highest cap at which a simulated run of fifo takes at most so long."""
-        cluster, caps = self._cluster(), np.arange(1, int(self.workload.requests.max_new_tokens.max()) + 1)
+    def shrunk_to(self, seconds: float) -> Workload:
+        """Return the workload with the longest outputs with which a simulated run of fifo takes at most so long.
 
-        def takes(cap: int) -> float:
-            cut = self.workload.shortened(cap)
-            run = simulate(cut, cluster, fifo, sources.none(cut.requests))
+        All are shrunk alike: cut off at a cap they would lose the tail, which is what policies differ in.
+        """
+        cluster, factors = self._cluster(), np.arange(1, FINENESS + 1) / FINENESS
+
+        def takes(factor: float) -> float:
+            shrunk = self.workload.shrunk(factor)
+            run = simulate(shrunk, cluster, fifo, sources.none(shrunk.requests))
             return makespan(run.timeline) + BESIDES_S
 
-        return self.workload.shortened(int(caps[max(bisect_right(caps, seconds, key=takes) - 1, 0)]))
+        return self.workload.shrunk(float(factors[max(bisect_right(factors, seconds, key=takes) - 1, 0)]))
 
     def _cluster(self) -> Cluster:
         capacity = min(facts.kv_capacity_tokens for facts in self.pool.facts if facts is not None)
@@ -125,7 +130,7 @@ def real_bench(
 ) -> Iterator[RealBench]:
     """Start instances, measure them as they are, side by side, and give what races are run on.
 
-    Where a run may take `run_s` seconds only, outputs are cut to as many tokens as let `fifo` end by then.
+    Where a run may take `run_s` seconds only, all outputs are shrunk by a factor with which `fifo` ends by then.
     """
     folder = model or smollm2_folder()
     prompts = _tokenised(folder, workload)
@@ -140,7 +145,7 @@ def real_bench(
             pool.wait_until_live()
             profile = Profile.of_json(measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest)))
             bench = RealBench(pool, workload, prompts, profile, measured_latency(pool, profile), max_batch, seed)
-            yield bench if run_s is None else replace(bench, workload=bench.cut_to(run_s))
+            yield bench if run_s is None else replace(bench, workload=bench.shrunk_to(run_s))
         finally:
             pool.shutdown()
 

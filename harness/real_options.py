@@ -16,7 +16,8 @@ from makespan.schedulers.registry import load_policy, policies
 FORCED = "vllm-forced"
 FREE = "vllm-free"
 REQUESTS = 40
-CAP = 256
+LONGEST = 1024
+"""Tokens of the longest output, to which all are shrunk alike, unless a cap is given at which they are cut."""
 MINUTES = 15.0
 """How long all runs together may take, measuring the engines beforehand not included."""
 PER_SLOT = 2.5
@@ -48,10 +49,12 @@ class RealOptions:
         ``NAME`` or ``NAME=PATH``.
     policies, information
         Names; none given means every installed policy, with the best information that it is meant for.
-    instances, requests, cap, requests_per_slot, repetitions, seed
+    instances, requests, requests_per_slot, repetitions, seed
         Sizes.
+    cap
+        Tokens at which outputs are cut off; None to shrink all of them alike.
     minutes
-        How long all runs together may take; outputs are cut so that they do. None for as long as it takes.
+        How long all runs together may take; outputs are shrunk so that they do. None for as long as it takes.
     model
         A Hugging Face model folder; None for SmolLM2-135M.
     ray_address
@@ -65,7 +68,7 @@ class RealOptions:
     information: tuple[str, ...]
     instances: int
     requests: int
-    cap: int
+    cap: int | None
     minutes: float | None
     requests_per_slot: float
     repetitions: int
@@ -89,7 +92,7 @@ class RealOptions:
             information=tuple(get("--information") or ()),
             instances=get("--instances") or len(default_slots()),
             requests=get("--requests") or REQUESTS,
-            cap=CAP if get("--cap") is None else get("--cap"),
+            cap=get("--cap"),
             minutes=get("--minutes") if get("--cap") is None else None,
             requests_per_slot=levels[0],
             repetitions=get("--repetitions"),
@@ -115,8 +118,11 @@ class RealOptions:
             make_information(contest.information, workload, self.seed)
 
     def load(self) -> Workload:
-        """Read the workload, shortened to the cap."""
-        return load_workload(self.workload, self.requests, self.seed).shortened(self.cap)
+        """Read the workload, cut at the cap or shrunk to what real engines are asked for at most."""
+        workload = load_workload(self.workload, self.requests, self.seed)
+        if self.cap is not None:
+            return workload.shortened(self.cap)
+        return workload.shrunk(min(1.0, LONGEST / int(workload.requests.max_new_tokens.max())))
 
     @property
     def run_s(self) -> float | None:

@@ -87,6 +87,21 @@ class Workload:
             previous_tokens=None if self.previous_tokens is None else np.minimum(self.previous_tokens, cap),
         )
 
+    def shrunk(self, factor: float) -> Self:
+        """Return the same requests with caps and outputs times `factor`, rounded up: a short run with the tail of a long one."""
+        if not 0 < factor <= 1:
+            raise ValueError(f"a factor must be above 0 and at most 1, got {factor}")
+        if factor == 1:
+            return self
+        requests = self.requests
+        return replace(
+            self,
+            requests=replace(requests, max_new_tokens=_shrunk(requests.max_new_tokens, factor)),
+            output_tokens=_shrunk(self.output_tokens, factor),
+            previous_tokens=None if self.previous_tokens is None else np.ceil(self.previous_tokens * factor),
+            source=f"{self.source} Lengths times {factor:g}.",
+        )
+
     def with_lengths(self, prompt_tokens: IntArray, output_tokens: IntArray) -> Self:
         """Return the same requests with prompts counted by another tokenizer and outputs as they turned out."""
         return replace(self, requests=replace(self.requests, prompt_tokens=prompt_tokens), output_tokens=output_tokens)
@@ -100,3 +115,8 @@ class Workload:
             prefix_hashes=None if self.prefix_hashes is None else tuple(self.prefix_hashes[j] for j in rows),
             prompts=None if self.prompts is None else tuple(self.prompts[j] for j in rows),
         )
+
+
+def _shrunk(tokens: IntArray, factor: float) -> IntArray:
+    shrunk: IntArray = np.ceil(tokens * factor).astype(np.int64)
+    return shrunk

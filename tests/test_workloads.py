@@ -284,6 +284,31 @@ def test_what_a_file_begins_with_comes_first_no_more_often_than_anything_else() 
     assert 30 < np.mean(first) < 70
 
 
+@given(
+    lengths=st.lists(st.integers(1, 5000), min_size=1, max_size=30),
+    factor=st.floats(0, 1, exclude_min=True),
+    room=st.integers(0, 500),
+)
+def test_shrunk_outputs_keep_their_proportions(lengths: list[int], factor: float, room: int) -> None:
+    tokens = np.array(lengths)
+    caps = tokens + room
+    whole = Workload("drawn", Requests.of(np.ones_like(tokens), caps), tokens, "Drawn.", previous_tokens=tokens / 2)
+    shrunk = whole.shrunk(factor)
+    assert (np.abs(shrunk.output_tokens - factor * tokens) < 1).all()
+    assert (np.abs(shrunk.requests.max_new_tokens - factor * caps) < 1).all()
+    assert (shrunk.output_tokens >= 1).all()
+    # Who is cut off at the cap stays so.
+    assert (shrunk.output_tokens == shrunk.requests.max_new_tokens)[tokens == caps].all()
+    assert whole.shrunk(1.0) is whole
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.5, -1.0])
+def test_outputs_cannot_be_shrunk_to_nothing_or_stretched(factor: float) -> None:
+    lengths = np.array([3])
+    with pytest.raises(ValueError, match="a factor must be above 0 and at most 1"):
+        Workload("one", Requests.of(lengths, lengths), lengths, "").shrunk(factor)
+
+
 MOONCAKE = [
     {"timestamp": 3000, "input_length": 513, "output_length": 5, "hash_ids": [0, 1]},
     {"timestamp": 4500, "input_length": 512, "output_length": 9, "hash_ids": [0]},
