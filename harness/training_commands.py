@@ -61,7 +61,7 @@ def train(
     kl: Annotated[float, typer.Option(help="Weight of the divergence from the initial model.")] = 0.0,
     micro_batch_tokens: Annotated[int, typer.Option(help="Most tokens of one forward and backward pass.")] = 1024,
     mini_batch: Annotated[int, typer.Option(help="Groups that the pipeline sync hands over at once.")] = 2,
-    dtype: Annotated[str, typer.Option(help="Of the trainer's computation: bfloat16 or float32.")] = "bfloat16",
+    dtype: Annotated[str, typer.Option(help="Of the trainer's computation: auto, bfloat16 or float32.")] = "auto",
     policy: Annotated[str, typer.Option(help="Name of a policy.")] = "least_in_flight",
     information: Annotated[str, typer.Option(help=f"One of {', '.join(INFORMATION)}.")] = "none",
     instances: Annotated[int | None, typer.Option(help="Engines; by default one for each core or GPU left.")] = None,

@@ -88,7 +88,7 @@ class Workload:
         )
 
     def shrunk(self, factor: float) -> Self:
-        """Return the same requests with caps and outputs times `factor`, rounded up: a short run with the tail of a long one."""
+        """Return the same requests with outputs and caps times `factor`, rounded up: a shorter run with the same tail."""
         if not 0 < factor <= 1:
             raise ValueError(f"a factor must be above 0 and at most 1, got {factor}")
         if factor == 1:

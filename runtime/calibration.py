@@ -95,7 +95,7 @@ def measured_profile(
 def _source(model: str, grid: Grid, facts: EngineFacts, instances: int) -> str:
     together = f", {instances} instances working at the same time" if instances > 1 else ""
     return (
-        f"Least squares over medians of {len(grid)} kinds of steps of {model} in bfloat16 under {_engine_version()} on "
+        f"Least squares over medians of {len(grid)} kinds of steps of {model} in {facts.dtype} under {_engine_version()} on "
         f"{_hardware()}{together}; the KV blocks of vLLM itself held {facts.block_tokens} tokens."
     )
 

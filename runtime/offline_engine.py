@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from makespan.runtime.number_format import fitting_dtype
+
 GIB = 1024**3
 
 
@@ -57,7 +59,7 @@ class OfflineEngine:
         import_module("makespan.runtime.matrix_tiles").use_matrix_tiles()
         arguments = import_module("vllm.engine.arg_utils").EngineArgs(
             model=str(model),
-            dtype="bfloat16",
+            dtype=fitting_dtype("cpu" if on_cpu else "cuda"),
             max_num_seqs=max_batch,
             max_model_len=max_tokens,
             enable_prefix_caching=prefix_caching,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from makespan.runtime.demonstrations import solve_chain_sum
+from makespan.runtime.number_format import fitting_dtype
 from makespan.runtime.reward import PASS, task_reward
 from makespan.runtime.small_llama import LlamaShape, new_llama, publish_model
 from makespan.runtime.small_tokenizer import train_tokenizer
@@ -139,7 +140,7 @@ def pretrain(out: Path, spec: Pretraining, progress: Callable[[int, int], None] 
 
 
 def imitation_loss(model: Any, tokenizer: Any, prompts: Sequence[TaskPrompt]) -> Tensor:
-    """Give the mean cross-entropy of the tokens of worked solutions, in bfloat16 over float32 weights."""
+    """Give the mean cross-entropy of the tokens of worked solutions, in bfloat16 over float32 weights where that is fast."""
     rows, wanted = [], []
     for prompt in prompts:
         asked = chat_tokens(tokenizer, prompt.text)
@@ -148,7 +149,7 @@ def imitation_loss(model: Any, tokenizer: Any, prompts: Sequence[TaskPrompt]) ->
         wanted.append(torch.tensor([*(IGNORED for _ in asked[1:]), *solved, tokenizer.eos_token_id]))
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     targets = torch.nn.utils.rnn.pad_sequence(wanted, batch_first=True, padding_value=IGNORED)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=fitting_dtype() == "bfloat16"):
         logits = model(input_ids=tokens, use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 

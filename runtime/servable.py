@@ -6,9 +6,13 @@ from typing import Any
 
 import psutil
 
+from makespan.runtime.number_format import fitting_dtype
+
 GIB = 1024**3
 LONGEST = 8192
 """Tokens of one request that are enough for anything here."""
+BYTES = {"bfloat16": 2, "float32": 4}
+"""Of a number of the KV cache."""
 PROMPT = 32
 """Tokens that the shortest prompt with its chat template takes."""
 
@@ -33,7 +37,7 @@ def longest_request(model: Path, *, cap: int, kv_gib: float, instances: int = 1)
     context = context_of(config)
     if cap + PROMPT > context:
         raise ValueError(f"--cap must leave room for a prompt in the model's context of {context} tokens, got {cap}")
-    fits = int(kv_gib * GIB / kv_bytes_per_token(config))
+    fits = int(kv_gib * GIB / kv_bytes_per_token(config, BYTES[fitting_dtype()]))
     if cap + PROMPT > fits:
         raise ValueError(
             f"--kv-gib must hold a request of --cap {cap} tokens and its prompt, got {kv_gib:g} for {fits} tokens"
@@ -60,9 +64,9 @@ def context_of(config: dict[str, Any]) -> int:
     return int(config.get("max_position_embeddings", LONGEST))
 
 
-def kv_bytes_per_token(config: dict[str, Any]) -> int:
-    """Return the bytes of keys and values of one token, 2 bytes each, over all layers."""
+def kv_bytes_per_token(config: dict[str, Any], number_bytes: int) -> int:
+    """Return the bytes of keys and values of one token over all layers."""
     heads = int(config.get("num_attention_heads", 1))
     width = int(config.get("head_dim") or int(config.get("hidden_size", heads)) // heads)
     kv_heads = int(config.get("num_key_value_heads") or heads)
-    return 2 * 2 * int(config.get("num_hidden_layers", 1)) * kv_heads * width
+    return 2 * number_bytes * int(config.get("num_hidden_layers", 1)) * kv_heads * width

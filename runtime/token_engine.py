@@ -79,11 +79,12 @@ class EngineLoad:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What an engine turned out to be: tokens of KV that fit, tokens of one block, most tokens computed in one step."""
+    """What an engine turned out to be: KV tokens that fit, tokens of a block, most tokens of a step, number format."""
 
     kv_capacity_tokens: int
     block_tokens: int
     max_batched_tokens: int
+    dtype: str
 
 
 class EngineDied(RuntimeError):

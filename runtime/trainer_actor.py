@@ -10,9 +10,11 @@ from typing import Any
 from makespan.runtime.free_core import claim_core
 from makespan.runtime.grpo import Grpo
 from makespan.runtime.nccl_transfer import NcclSender
+from makespan.runtime.number_format import AUTO, fitting_dtype
 from makespan.runtime.training_sample import TrainingSample
 from makespan.runtime.weights import PackedWeights, pack
 
+DTYPES = (AUTO, "bfloat16", "float32", "float64")
 REMEMBERED = 4
 """Reports of the newest steps that a checkpoint keeps, for a driver that did not get them."""
 
@@ -32,7 +34,7 @@ class TrainerSpec:
     checkpoint_every
         Steps between checkpoints.
     dtype
-        Of the computation, by its torch name.
+        Of the computation, by its torch name; ``auto`` for what the device multiplies fast (`fitting_dtype`).
     device
         Where to train.
     threads
@@ -54,6 +56,8 @@ class TrainerSpec:
     nccl: bool = False
 
     def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, got {self.dtype}")
         if self.checkpoint_every < 1:
             raise ValueError(f"checkpoint_every must be at least 1, got {self.checkpoint_every}")
 
@@ -87,7 +91,8 @@ class TrainerActor:
         from makespan.runtime.trainer import Trainer
 
         torch.set_num_threads(self._spec.threads or 1)
-        spec, dtype = self._spec, getattr(torch, self._spec.dtype)
+        spec = self._spec
+        dtype = getattr(torch, fitting_dtype(spec.device) if spec.dtype == AUTO else spec.dtype)
         if has_checkpoint(spec.checkpoints):
             self._trainer = Trainer.restore(spec.checkpoints, grpo=spec.grpo, device=spec.device, dtype=dtype)
         else:

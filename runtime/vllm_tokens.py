@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from makespan.runtime.number_format import AUTO, fitting_dtype
 from makespan.runtime.token_engine import EngineDied, EngineFacts, EngineLoad, Piece, TokenRequest
 from makespan.runtime.weights import PackedWeights
 
@@ -32,7 +33,7 @@ class VllmSpec:
     kv_gib
         KV cache on the CPU, in GiB; on CUDA vLLM takes what the device has left.
     dtype
-        Of weights and arithmetic, as vLLM names it.
+        Of weights and arithmetic, as vLLM names it; ``auto`` for what the machine multiplies fast (`fitting_dtype`).
     version
         Weight version of the model folder.
     transfer
@@ -43,7 +44,7 @@ class VllmSpec:
     max_batch: int = 16
     max_tokens: int = 2560
     kv_gib: float = 1.0
-    dtype: str = "bfloat16"
+    dtype: str = AUTO
     version: int = 0
     transfer: str = "shared_memory"
 
@@ -81,7 +82,7 @@ class VllmTokens:
             os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         arguments = import_module("vllm.engine.arg_utils").AsyncEngineArgs(
             model=str(spec.model),
-            dtype=spec.dtype,
+            dtype=fitting_dtype("cpu" if on_cpu else "cuda") if spec.dtype == AUTO else spec.dtype,
             max_num_seqs=spec.max_batch,
             max_model_len=spec.max_tokens,
             scheduling_policy="priority",
@@ -123,6 +124,7 @@ class VllmTokens:
             kv_capacity_tokens=(int(cache.num_gpu_blocks) - 1) * int(cache.block_size),
             block_tokens=int(cache.block_size),
             max_batched_tokens=int(self._engine.vllm_config.scheduler_config.max_num_batched_tokens),
+            dtype=str(self._engine.vllm_config.model_config.dtype).removeprefix("torch."),
         )
 
     @property

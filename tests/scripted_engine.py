@@ -81,7 +81,7 @@ class ScriptedTokens:
         self._paused.set()
         self._loop: asyncio.Task[None] | None = None
 
-    facts = EngineFacts(kv_capacity_tokens=1 << 20, block_tokens=16, max_batched_tokens=1 << 20)
+    facts = EngineFacts(kv_capacity_tokens=1 << 20, block_tokens=16, max_batched_tokens=1 << 20, dtype="none")
 
     @property
     def load(self) -> EngineLoad:
