@@ -140,7 +140,7 @@ def rig(real_options: RealOptions) -> Iterator["RealBench"]:
                     seed=chosen.seed,
                     model=chosen.model,
                     ray_address=chosen.ray_address,
-                    run_s=chosen.run_s,
+                    budget=chosen.budget,
                 )
             )
         except USER_ERRORS as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from makespan.harness.experiment import Cell, simulate
 from makespan.harness.informations import make_information
 from makespan.harness.measures import makespan
-from makespan.harness.real_options import FORCED
+from makespan.harness.real_options import FORCED, Budget
 from makespan.harness.record import Record
 from makespan.harness.workload import Workload
 from makespan.runtime.calibration import measured_profile
@@ -40,6 +40,8 @@ MARGIN = 64
 """Tokens beyond the longest prompt and output that an instance must hold."""
 BESIDES_S = 1.0
 """Seconds of a run beside its makespan: simulating it, and noting it down."""
+LEAST = 96
+"""Tokens of the longest output below which nothing is shrunk."""
 FINENESS = 1000
 """Factors that are tried to shrink outputs by."""
 SHORTEST = 384
@@ -99,9 +101,12 @@ class RealBench:
     def shrunk_to(self, seconds: float) -> Workload:
         """Return the workload with the longest outputs with which a simulated run of fifo takes at most so long.
 
-        All are shrunk alike: cut off at a cap they would lose the tail, which is what policies differ in.
+        All are shrunk alike: cut off at a cap they would lose the tail, which is what policies differ in. The longest keeps
+        `LEAST` tokens even where that takes longer, since a stage that only prefills says nothing.
         """
-        cluster, factors = self._cluster(), np.arange(1, FINENESS + 1) / FINENESS
+        longest = int(self.workload.requests.max_new_tokens.max())
+        first = min(FINENESS, -(-LEAST * FINENESS // longest))
+        cluster, factors = self._cluster(), np.arange(first, FINENESS + 1) / FINENESS
 
         def takes(factor: float) -> float:
             shrunk = self.workload.shrunk(factor)
@@ -126,12 +131,13 @@ def real_bench(
     model: Path | None = None,
     kv_gib: float = 1.0,
     ray_address: str | None = None,
-    run_s: float | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[RealBench]:
     """Start instances, measure them as they are, side by side, and give what races are run on.
 
-    Where a run may take `run_s` seconds only, all outputs are shrunk by a factor with which `fifo` ends by then.
+    Where the runs must keep to a budget, all outputs are shrunk by a factor with which `fifo` keeps to its share.
     """
+    began = monotonic()
     folder = model or smollm2_folder()
     prompts = _tokenised(folder, workload)
     counted = np.array([len(prompt.tokens) for prompt in prompts], dtype=np.int64)
@@ -145,7 +151,9 @@ def real_bench(
             pool.wait_until_live()
             profile = Profile.of_json(measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest)))
             bench = RealBench(pool, workload, prompts, profile, measured_latency(pool, profile), max_batch, seed)
-            yield bench if run_s is None else replace(bench, workload=bench.shrunk_to(run_s))
+            if budget is not None:
+                bench = replace(bench, workload=bench.shrunk_to(budget.run_s(monotonic() - began)))
+            yield bench
         finally:
             pool.shutdown()
 

@@ -9,6 +9,7 @@ import pytest
 from tiny_model import make_tiny_model
 
 from makespan.harness.agreement import agreements
+from makespan.harness.real_options import Budget
 from makespan.harness.store import read_records
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,11 @@ def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -
     assert [found.engine for found in agreements(records)] == ["vllm-forced", "vllm-free"]
     for text in (done.stdout, (out / "report.md").read_text(), (out / "report.html").read_text()):
         assert "median error" in text
+
+
+@pytest.mark.parametrize(("spent", "expected"), [(0.0, 10.0), (40.0, 6.0), (90.0, 5.0)])
+def test_runs_share_the_time_that_measuring_leaves_but_half_of_all_in_any_case(spent: float, expected: float) -> None:
+    assert Budget(seconds=100.0, runs=10).run_s(spent) == expected
 
 
 @pytest.mark.parametrize(
