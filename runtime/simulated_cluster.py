@@ -195,6 +195,7 @@ class SimulatedCluster:
                 self._spans,
                 self._span_count,
                 self._back,
+                self._seen,
             )
             if not full:
                 break
