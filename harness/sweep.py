@@ -4,10 +4,10 @@ An experiment is deterministic and its record a file of its own, so that neither
 sweep was stopped shows in the results (wall times apart).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 
 from makespan.harness.experiment import Cell
@@ -18,8 +18,6 @@ from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
 from makespan.schedulers.registry import load_policy, policies
 
-PART = 16
-"""Experiments of one cell that travel to a worker together: they share the workload, its bound and the run of fifo."""
 Progress = Callable[[int, int], None]
 
 
@@ -104,46 +102,34 @@ def run_sweep(
     left = [one for one in wanted if not (out / "records" / f"{key(one)}.json").exists()]
     there = len(wanted) - len(left)
     progress(there, len(wanted))
-    cells = [list(group) for _, group in groupby(left, lambda one: one.place)]
-    parts = [cell[k : k + PART] for cell in cells for k in range(0, len(cell), PART)]
-    results = map(run_part, parts) if cpus == 1 and ray_address is None else _side_by_side(parts, cpus, ray_address)
-    for records in results:
-        for record in records:
-            write_record(record, out)
-        there += len(records)
+    for record in map(run_one, left) if cpus == 1 and ray_address is None else _side_by_side(left, cpus, ray_address):
+        write_record(record, out)
+        there += 1
         progress(there, len(wanted))
     return len(left)
 
 
-def run_part(part: Iterable[Wanted]) -> list[Record]:
-    """Run some experiments one after the other."""
-    return [_cell(one.place).race(one.policy, load_policy(one.policy), one.information) for one in part]
+def run_one(one: Wanted) -> Record:
+    """Run an experiment."""
+    return _cell(one.place).race(one.policy, load_policy(one.policy), one.information)
 
 
 def key(one: Wanted) -> str:
     """Return the file name of an experiment that has not run."""
     place = one.place
-    cell = _cell(Place(place.workload, place.requests, 0, place.profile, place.instances, place.max_batch))
+    cell = _cell(replace(place, seed=0))
     cluster = f"{place.profile}__{place.instances}x{place.max_batch}"
     return key_of(cell.workload.name, len(cell.workload), "simulated", cluster, one.policy, one.information, place.seed)
 
 
-def _side_by_side(parts: Sequence[Sequence[Wanted]], cpus: int | None, ray_address: str | None) -> Iterator[list[Record]]:
-    """Yield the records of each part as it is done."""
-    # Imported here: starting Ray takes seconds, and a sweep in one process needs none of it.
-    import ray
-
-    from makespan.runtime.ray_session import ray_session
-
-    if not parts:
+def _side_by_side(left: Sequence[Wanted], cpus: int | None, ray_address: str | None) -> Iterator[Record]:
+    """Yield the records as experiments are done; those of one cell share the workload, its bound and the run of fifo."""
+    if not left:
         return
-    with ray_session(ray_address, cores=cpus):
-        remote = ray.remote(num_cpus=1)(run_part)
-        under_way = [remote.remote(part) for part in parts]
-        while under_way:
-            done, under_way = ray.wait(under_way)
-            for reference in done:
-                yield ray.get(reference)
+    # Imported here: Ray takes a second to import, and a sweep in one process needs none of it.
+    from makespan.runtime.side_by_side import side_by_side
+
+    yield from side_by_side(run_one, left, lambda one: one.place, cores=cpus, address=ray_address)
 
 
 def _informations(policy: str, asked: Sequence[str]) -> Sequence[str]:
@@ -152,7 +138,8 @@ def _informations(policy: str, asked: Sequence[str]) -> Sequence[str]:
 
 
 def _possible(place: Place, information: str) -> bool:
-    return information != "history" or _cell(place).workload.previous_tokens is not None
+    # One seed tells for all: loading every one of them here would keep the workers waiting.
+    return information != "history" or _cell(replace(place, seed=0)).workload.previous_tokens is not None
 
 
 @lru_cache(maxsize=64)

@@ -68,7 +68,7 @@ def prompts_beside(file: Path) -> Path | None:
 
 def with_prompts(columns: LengthColumns, file: Path) -> LengthColumns:
     """Fill in prompts and their tokens from the file of prompts, where rows lack them and there is such a file."""
-    named = any(key is not None for key in columns.prompt_key)
+    named = columns.prompt_key.count(None) < len(columns)
     lacking = (columns.prompt_tokens == 0).any() or None in columns.prompt
     anonymous = not named and all(prompt is None for prompt in columns.prompt) and not columns.prompt_tokens.any()
     path = prompts_beside(file) if lacking and (named or anonymous) else None

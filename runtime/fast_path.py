@@ -57,6 +57,7 @@ def _drain_all(
     limits: IntArray,
 ) -> None:
     ended = np.empty(running.shape[1], dtype=np.int64)
+    generated = np.empty(len(requests), dtype=np.int64)
     for i in range(len(instances)):
         for k in range(limits[i], limits[i + 1]):
             enqueue(requests, instances, i, rows[k])
@@ -66,4 +67,4 @@ def _drain_all(
             if instances[i].span_end == NEVER:
                 break
             now = instances[i].span_end
-            finish(requests, instances, running, tables, i, ended, 0, ended)
+            finish(requests, instances, running, tables, i, ended, 0, ended, generated)

@@ -1,11 +1,15 @@
 """Requests without an instance, in the order of a policy: sorted as a whole, or one by one as they come back."""
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from makespan.schedulers.policy import Policy
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 from makespan.schedulers.view import View
 
+C = TypeVar("C", np.int64, np.float64)
 FEW = 64
 """So many new requests are looked up one by one; more are sorted together with the rest."""
 
@@ -27,7 +31,7 @@ class FreeList:
 
     def add(self, rows: IntArray) -> None:
         """Add requests."""
-        self._new = np.concatenate([self._new, rows])
+        self._new = np.concatenate([self._new, rows]) if len(self._new) else rows
 
     def drop(self, rows: IntArray) -> None:
         """Strike requests off."""
@@ -76,5 +80,12 @@ class FreeList:
         if last > at:
             sequence = view.requests.sequence
             at += int(sequence[self._rows[at:last]].searchsorted(sequence[row]))
-        self._rows = np.concatenate([self._rows[:at], [row], self._rows[at:]])
-        self._keys = np.concatenate([self._keys[:at], [key], self._keys[at:]])
+        self._rows = _inserted(self._rows, at, row)
+        self._keys = _inserted(self._keys, at, key)
+
+
+def _inserted(column: NDArray[C], at: int, value: float) -> NDArray[C]:
+    # A third of the time of joining three parts, and done for every request that comes back.
+    longer = np.empty(len(column) + 1, dtype=column.dtype)
+    longer[:at], longer[at], longer[at + 1 :] = column[:at], value, column[at:]
+    return longer

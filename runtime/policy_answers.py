@@ -1,7 +1,6 @@
 """What a policy and its information source answer, checked before it is carried out."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import numpy as np
 
@@ -17,20 +16,24 @@ class PolicyError(RuntimeError):
     """A policy gave an answer that cannot be carried out, or raised."""
 
 
-@contextmanager
-def asking(whom: str) -> Iterator[None]:
-    """Make whatever `whom` raises a `PolicyError`."""
-    try:
-        yield
-    except PolicyError:
-        raise
-    except Exception as error:
-        raise PolicyError(f"{whom} raised {type(error).__name__}: {error}") from error
+class Asking:
+    """Makes whatever `whom` raises a `PolicyError`. Entered several times an event, so no generator."""
+
+    __slots__ = ("_whom",)
+
+    def __init__(self, whom: str) -> None:
+        self._whom = whom
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PolicyError):
+            raise PolicyError(f"{self._whom} raised {type(error).__name__}: {error}") from error
 
 
 def estimates_of(information: Information, requests: Requests) -> Estimates:
     """Return what `information` believes, or raise `PolicyError` where it raises or believes something else."""
-    with asking("an information source"):
+    with Asking("an information source"):
         estimates = information.estimate(requests)
         known = len(estimates.point)
     if known != len(requests):

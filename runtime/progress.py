@@ -10,20 +10,28 @@ from makespan.schedulers.types import IntArray
 def progress(
     requests: Records, instances: Records, running: IntArray, tables: IntArray, now: int, generated: IntArray
 ) -> None:
-    """Write the tokens of every request into `generated`, those of steps that have ended by `now` included."""
-    for row in range(len(requests)):
-        generated[row] = requests[row].generated
+    """Write the tokens of every running request into `generated`, those of steps that have ended by `now` included.
+
+    Those of all others must be there already, as `finish` writes them.
+    """
     for i in range(len(instances)):
-        instance = instances[i]
-        if instance.span_end == NEVER or not instance.span_decodes_only or now <= instance.span_start:
-            continue
-        few = 0
-        many = instance.span_steps + 1
-        while many - few > 1:
-            middle = (few + many) // 2
-            if instance.span_start + duration(instances, tables, i, middle) <= now:
-                few = middle
-            else:
-                many = middle
-        for k in range(instance.running):
-            generated[running[i, k]] += few
+        few = _steps_ended(instances, tables, i, now)
+        for k in range(instances[i].running):
+            generated[running[i, k]] = requests[running[i, k]].generated + few
+
+
+@compiled
+def _steps_ended(instances: Records, tables: IntArray, i: int, now: int) -> int:
+    """Return how many decode steps of the present span of instance `i` have ended by `now`."""
+    instance = instances[i]
+    if instance.span_end == NEVER or not instance.span_decodes_only or now <= instance.span_start:
+        return 0
+    few = 0
+    many = instance.span_steps + 1
+    while many - few > 1:
+        middle = (few + many) // 2
+        if instance.span_start + duration(instances, tables, i, middle) <= now:
+            few = middle
+        else:
+            many = middle
+    return int(few)

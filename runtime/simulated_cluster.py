@@ -86,6 +86,11 @@ class SimulatedCluster:
         self.cluster = cluster
         self._requests = request_records(requests, output_tokens)
         self._instances, self._tables, self._running = instance_records(cluster)
+        self.state: IntArray = self._requests["state"]
+        self.running: IntArray = self._instances["running"]
+        self.queued: IntArray = self._instances["queued"]
+        self.kv_blocks_used: IntArray = self._instances["used_blocks"]
+        self._generated: IntArray = self._requests["generated"]
         self._seen = np.zeros(len(requests), dtype=np.int64)
         self._seen_at = -1
         self._back = np.empty(len(requests), dtype=np.int64)
@@ -111,29 +116,9 @@ class SimulatedCluster:
         return self._live
 
     @property
-    def running(self) -> IntArray:
-        """Requests in the batch of each instance."""
-        return self._column(self._instances, "running")
-
-    @property
-    def queued(self) -> IntArray:
-        """Requests waiting inside each instance."""
-        return self._column(self._instances, "queued")
-
-    @property
-    def kv_blocks_used(self) -> IntArray:
-        """KV blocks in use when the present span of each instance began."""
-        return self._column(self._instances, "used_blocks")
-
-    @property
     def generated(self) -> IntArray:
         """Tokens each request has generated if `look` has just been called, else as of when its instance's span began."""
-        return self._seen if self._seen_at == self._clock[0] else self._column(self._requests, "generated")
-
-    @property
-    def state(self) -> IntArray:
-        """State of each request, as in `View`."""
-        return self._column(self._requests, "state")
+        return self._seen if self._seen_at == self._clock[0] else self._generated
 
     def look(self) -> None:
         """Bring `generated` up to date, which is until time passes."""
@@ -142,7 +127,7 @@ class SimulatedCluster:
 
     def start(self, rows: IntArray, instances: IntArray, keys: FloatArray, tokens: IntArray | None = None) -> None:
         """Hand requests to instances, each for so many new tokens at most; a smaller key is admitted earlier."""
-        if not (self._requests["state"][rows] == OUTSIDE).all():
+        if not (self.state[rows] == OUTSIDE).all():
             raise ValueError("a request must be started once, got one that is already inside an instance")
         self._counter = start_requests(
             self._requests,
@@ -164,7 +149,7 @@ class SimulatedCluster:
 
     def abort(self, rows: IntArray) -> None:
         """End requests: running ones at the next boundary between steps, others at once; `wait` reports them."""
-        state = self._requests["state"][rows]
+        state = self.state[rows]
         inside = rows[state == RUNNING]
         send_requests(
             self._requests,
@@ -210,6 +195,7 @@ class SimulatedCluster:
                 self._spans,
                 self._span_count,
                 self._back,
+                self._seen,
             )
             if not full:
                 break
@@ -218,20 +204,27 @@ class SimulatedCluster:
             self._now = until
         elif int(self._clock[0]) > before:
             self._now = int(self._clock[0]) / PICOSECONDS
-        left = self._back[:returned].copy()
-        away = left[self._requests["state"][left] == AWAY]
-        self._tools.call(away, int(self._clock[0]))
-        back = [left[self._requests["state"][left] == OUTSIDE], self._tools.answered(int(self._clock[0]))]
+        back = self._back[:returned].copy()
+        away = back[:0]
+        if self._tools.called:
+            away, back = self._call_tools(back)
         if change is not None and int(self._clock[0]) >= limit:
             self._changes.pop(0)
             self._live[change.instance] = change.live
             if not change.live:
                 count = empty_instance(self._requests, self._instances, self._tables, change.instance, limit, self._back)
-                back.append(self._back[:count].copy())
-        return self._report(self._ended[:found].copy(), np.concatenate(back), away)
+                back = np.concatenate([back, self._back[:count]])
+        return self._report(self._ended[:found].copy(), back, away)
+
+    def _call_tools(self, left: IntArray) -> tuple[IntArray, IntArray]:
+        """Return which of the requests that have just left are away, and which are back, with those of earlier calls."""
+        now, state = int(self._clock[0]), self.state[left]
+        away = left[state == AWAY]
+        self._tools.call(away, now)
+        return away, np.concatenate([left[state == OUTSIDE], self._tools.answered(now)])
 
     def _report(self, rows: IntArray, returned: IntArray, away: IntArray) -> Ended:
-        return Ended(rows, self._requests["state"][rows] == FINISHED, self._requests["generated"][rows], returned, away)
+        return Ended(rows, self.state[rows] == FINISHED, self._generated[rows], returned, away)
 
     def spans(self) -> Records:
         """Return the recorded spans in the order in which they ended."""
@@ -241,8 +234,3 @@ class SimulatedCluster:
     def timeline(self) -> Timeline:
         """Return what has happened to every request and instance."""
         return timeline_of(self._requests, self._instances)
-
-    @staticmethod
-    def _column(records: Any, name: str) -> IntArray:
-        column: IntArray = records[name]
-        return column

@@ -108,13 +108,18 @@ def finish(
     ended: IntArray,
     found: int,
     moved: IntArray,
+    generated: IntArray,
 ) -> tuple[int, int]:
-    """End the span of instance `i` that has just run, and let leave what does, as `let_leave` has it."""
+    """End the span of instance `i` that has just run, and let leave what does, as `let_leave` has it.
+
+    What its requests have generated is written into `generated` too, shape (n,).
+    """
     instance = instances[i]
     now = instance.span_end
     catch_up(instances, i, instance.span_last)
     for k in range(instance.running):
         _book(requests, instances, i, running[i, k])
+        generated[running[i, k]] = requests[running[i, k]].generated
     instance.peak_blocks = max(instance.peak_blocks, instance.used_blocks)
     instance.span_end = NEVER
     instance.span_steps = 0

@@ -10,7 +10,7 @@ from makespan.runtime.dispatcher import Dispatcher
 from makespan.runtime.elastic_cluster import Change
 from makespan.runtime.engine import Timeline
 from makespan.runtime.fast_path import simulate_plan
-from makespan.runtime.policy_answers import PolicyError, asking, estimates_of
+from makespan.runtime.policy_answers import Asking, PolicyError, estimates_of
 from makespan.runtime.simulated_cluster import SimulatedCluster
 from makespan.schedulers.estimates import Information
 from makespan.schedulers.instances import Cluster
@@ -72,7 +72,7 @@ def _simulate_plan(
     requests: Requests, output_tokens: IntArray, cluster: Cluster, policy: Policy, information: Information
 ) -> Run:
     started = perf_counter()
-    with asking("a policy part"):
+    with Asking("a policy part"):
         view = View.at_start(cluster, requests, estimates_of(information, requests))
         rows = policy.ordered(view, np.arange(len(requests)))
         where = np.asarray(policy.placement.place(view, rows), dtype=np.int64)

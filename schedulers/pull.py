@@ -22,25 +22,28 @@ class Pull:
 
     def place(self, view: View, rows: IntArray) -> IntArray:
         """Return instances for as many of `rows` as can start now."""
-        order = view.cluster.by_sequence
-        open_turns = np.flatnonzero((view.queued[order] == 0) & (view.in_flight[order] < view.cluster.max_batch[order]))
+        order, limit = view.cluster.by_sequence, view.cluster.max_batch
+        slots = ((view.queued == 0) * (limit - view.in_flight))[order]
+        open_turns = np.flatnonzero(slots > 0)
+        if not len(open_turns):
+            return np.empty(0, dtype=np.int64)
         instances = order[open_turns]
-        slots = int((view.cluster.max_batch[instances] - view.in_flight[instances]).sum())
-        heap = list(zip(view.in_flight[instances].tolist(), open_turns.tolist(), strict=True))
+        # Mostly one instance has one free slot, and numbers in lists are quicker than columns of one row.
+        where = dict(zip(open_turns.tolist(), instances.tolist(), strict=True))
+        free = dict(zip(where, (view.cluster.kv_blocks - view.kv_blocks_used)[instances].tolist(), strict=True))
+        heap = list(zip(view.in_flight[instances].tolist(), where, strict=True))
         heapify(heap)
-        free = view.cluster.kv_blocks - view.kv_blocks_used
         chosen: list[int] = []
-        for row in rows[:slots].tolist():
+        for row in rows[: sum(slots[open_turns].tolist())].tolist():
             blocks = view.blocks_to_start(row)
-            while heap and free[order[heap[0][1]]] < blocks:
+            while heap and free[heap[0][1]] < blocks:
                 heappop(heap)
             if not heap:
                 break
             load, turn = heap[0]
-            instance = int(order[turn])
-            chosen.append(instance)
-            free[instance] -= blocks
-            if load + 1 < view.cluster.max_batch[instance]:
+            chosen.append(where[turn])
+            free[turn] -= blocks
+            if load + 1 < limit[where[turn]]:
                 heapreplace(heap, (load + 1, turn))
             else:
                 heappop(heap)

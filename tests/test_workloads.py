@@ -43,8 +43,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     names = dict(NAMES)
     monkeypatch.setattr(
         registry,
-        "entry_points",
-        lambda group: [EntryPoint(name, target, group) for name, target in names.items()],
+        "registered",
+        lambda group: tuple(EntryPoint(name, target, group) for name, target in names.items()),
     )
     return names
 
