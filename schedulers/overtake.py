@@ -5,13 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from makespan.schedulers.finish_model import models_of
+from makespan.schedulers.foreseen_end import Slots
+from makespan.schedulers.lengths_seen import Curves, lengths_seen
 from makespan.schedulers.parts import HOLD, Moves
 from makespan.schedulers.remaining import believed, told_apart
+from makespan.schedulers.slices import Standing, paying_slice
 from makespan.schedulers.types import FloatArray, IntArray
-from makespan.schedulers.view import NOWHERE, OUTSIDE, RUNNING, View
+from makespan.schedulers.view import NOWHERE, OUTSIDE, QUEUED, RUNNING, View
 
 ENOUGH = 16
-"""Requests that must have ended before their mean says anything."""
+"""Requests that must have ended before their lengths say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,56 +37,55 @@ class LongestPotential:
 
 @dataclass(frozen=True, slots=True)
 class Overtake:
-    """Let a waiting request that may still be long take the slot of one that can no more be as long.
+    """Let waiting requests take the slots of those that have had a slice of time, where that ends the stage earlier.
 
     What makes a stage end late is a long request that nobody knew for one and that was started late. Where more requests
-    wait than there are slots and nothing tells them apart, each is given a slice of time early, until it has shown how
-    little can remain of it. A slice is so long that computing the KV anew takes at most `overhead` of it, less where the
-    longest that may remain is short beside all that is left.
+    wait than there are slots and nothing tells them apart, each can be given a slice of time before any goes on beyond it.
+    That pays where lengths end at a bound, and costs where a few are far longer than the others and set the end alone. What
+    has ended and what runs tell which it is, and how long the slice should be (`paying_slice`).
 
     Parameters
     ----------
-    overhead
-        Largest share of an instance's time that may go into computing again what it had computed.
+    margin
+        Share of the time left that slices must save.
+    looks
+        It is considered so many times while as many requests end as there are slots, or at every finish.
     """
 
-    overhead: float = 0.2
+    margin: float = 0.01
+    looks: int = 8
 
     def __post_init__(self) -> None:
-        if not 0 < self.overhead <= 1:
-            raise ValueError(f"the overhead of time slices must lie between 0 and 1, got {self.overhead}")
+        if not 0 <= self.margin < 1:
+            raise ValueError(f"the margin must lie from 0 to 1, got {self.margin}")
+        if self.looks < 1:
+            raise ValueError(f"slices must be considered at least once, got {self.looks}")
 
     def move(self, view: View) -> Moves:
         """Return the running requests to take back, as many as waiting ones should have their slots."""
-        sequence = view.requests.sequence
         waiting = np.flatnonzero(view.arrived & ~view.ended & (view.state == OUTSIDE) & (view.instance == NOWHERE))
-        waiting = waiting[np.argsort(sequence[waiting])]
-        running = np.flatnonzero(view.state == RUNNING)
-        running = running[np.argsort(sequence[running])]
+        inside = np.flatnonzero((view.state == RUNNING) | (view.state == QUEUED))
+        running = inside[view.state[inside] == RUNNING]
+        ended = int(view.ended.sum())
         if not len(waiting) or not len(running) or told_apart(view):
             return Moves.none()
-        waits, runs = believed(view, waiting), believed(view, running)
-        wanted, has = -np.sort(-waits.potential()), runs.potential()
-        if wanted[0] > _length_of_the_stage(view):
-            # Whoever is longest sets the end by itself, and must not be interrupted.
+        if ended < ENOUGH or ended % max(1, len(inside) // self.looks):
             return Moves.none()
-        left_per_slot = (waits.mean().sum() + runs.mean().sum()) / view.cluster.slots
-        again = self._tokens_to_compute_again(view) / (self.overhead * min(1.0, wanted[0] / left_per_slot))
-        until = has + again[view.instance[running]] * (view.requests.prompt_tokens + view.generated)[running]
-        least = np.argsort(until, kind="stable")[: len(wanted)]
-        taken = least[wanted[: len(least)] > until[least]]
-        return Moves(running[taken], np.full(len(taken), HOLD))
+        if view.generated[waiting].min() >= view.generated[running].max():
+            return Moves.none()
+        curves = lengths_seen(view)
+        length = paying_slice(_standing(view, curves, inside, waiting), self.margin)
+        if not length:
+            return Moves.none()
+        had_theirs = running[view.generated[running] >= length]
+        left = np.interp(view.generated[had_theirs], curves.tokens, curves.mean_left)
+        least_left = had_theirs[np.lexsort((view.requests.sequence[had_theirs], left))]
+        taken = least_left[: np.count_nonzero(view.generated[waiting] < length)]
+        return Moves(taken, np.full(len(taken), HOLD))
 
-    @staticmethod
-    def _tokens_to_compute_again(view: View) -> FloatArray:
-        """Return for each instance the tokens it could have generated, per slot, while it computes one anew, shape (N,)."""
-        return np.array([model.prefill * model.max_batch / model.table[-1] for model in models_of(view.cluster)])
 
-
-def _length_of_the_stage(view: View) -> float:
-    """Return the steps that all requests take one after the other in the slots there are, by the mean of those that ended.
-
-    These are the shorter ones, so that the stage is rather longer.
-    """
-    ended = view.generated[view.ended]
-    return float(ended.mean()) * len(view.requests) / view.cluster.slots if len(ended) >= ENOUGH else 0.0
+def _standing(view: View, curves: Curves, inside: IntArray, waiting: IntArray) -> Standing:
+    model = models_of(view.cluster)[int(view.cluster.by_sequence[0])]
+    slots = Slots(len(inside), len(view.cluster), model.table)
+    again = model.prefill * (float(view.requests.prompt_tokens[inside].mean()) + curves.tokens)
+    return Standing(curves, slots, curves.counts(view.generated[inside]), curves.counts(view.generated[waiting]), again)

@@ -23,12 +23,11 @@ from makespan.schedulers.finish_together import FinishTogether
 from makespan.schedulers.instances import Cluster, Instance
 from makespan.schedulers.long_shares import long_shares
 from makespan.schedulers.overtake import Overtake
-from makespan.schedulers.parts import HOLD
 from makespan.schedulers.remaining import believed
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.respread import Respread
 from makespan.schedulers.step_time import StepTime
-from makespan.schedulers.view import FINISHED, OUTSIDE, RUNNING, View
+from makespan.schedulers.view import View
 
 STEP = StepTime((1, 4, 16), (0.01, 0.012, 0.03))
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=24)
@@ -85,26 +84,6 @@ def test_an_oracle_is_certain_and_remaining_tokens_are_exact() -> None:
     np.testing.assert_allclose(belief.mean(), [30, 700])
 
 
-def midway(ended_after: int) -> View:
-    """Return a stage in which 20 requests have ended, one has run far, one has just begun and one waits."""
-    requests = Requests.of(np.full(23, 10), np.full(23, 1000))
-    view = view_of(sources.none(requests).estimate(requests), [900, 20, 0, *[ended_after] * 20])
-    state = np.array([RUNNING, RUNNING, OUTSIDE, *[FINISHED] * 20])
-    return replace(view, state=state, ended=state == FINISHED, instance=np.array([0, 1, -1, *[0] * 20]))
-
-
-def test_the_one_that_has_shown_most_gives_its_slot_to_one_that_has_shown_nothing() -> None:
-    view = midway(ended_after=400)
-    moves = Overtake().move(view)
-    assert (moves.rows.tolist(), moves.instances.tolist()) == ([0], [HOLD])
-    told = replace(view, estimates=sources.oracle(np.full(23, 990)).estimate(view.requests))
-    assert not len(Overtake().move(told).rows)
-
-
-def test_nobody_is_interrupted_where_one_request_may_outlast_all_the_others() -> None:
-    assert not len(Overtake().move(midway(ended_after=100)).rows)
-
-
 def cell(name: str, per_slot: float, requests: int) -> tuple[Workload, Cluster]:
     workload = load_workload(name, requests, 0)
     limit = batch_limit(requests, 8, per_slot)
@@ -133,7 +112,8 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: FinishTogether(draws=0), "lengths must be drawn at least once, got 0"),
     (lambda: FinishTogether(hedges=(1.5,)), r"hedges must be shares between 0 and 1, got \(1.5,\)"),
     (lambda: FinishTogether(margin=1.0), "the margin must lie from 0 to 1, got 1.0"),
-    (lambda: Overtake(0.0), "the overhead of time slices must lie between 0 and 1, got 0.0"),
+    (lambda: Overtake(margin=1.0), "the margin must lie from 0 to 1, got 1.0"),
+    (lambda: Overtake(looks=0), "slices must be considered at least once, got 0"),
     (lambda: Respread(gain=0.0), "the gain that a correction must bring lies between 0 and 1, got 0.0"),
     (lambda: Respread(draws=0), "draws must be at least 1, got 0"),
 ]
