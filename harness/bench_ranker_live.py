@@ -14,7 +14,7 @@ import pytest
 
 from makespan.harness.bench_ranker_outcome import read, with_last_as_previous
 from makespan.harness.bench_ranker_quality import say
-from makespan.harness.recorded import RECORDING
+from makespan.harness.recorded import OTHER_VERSION, RECORDING
 from makespan.ranker.evaluation import Target, ceiling, ranking
 from makespan.ranker.evidence import Drift
 from makespan.ranker.length_data import read_lengths
@@ -25,7 +25,6 @@ from makespan.ranker.splits import splits
 
 pytestmark = pytest.mark.bench
 FOLDS = 5
-OTHER_VERSION = RECORDING.with_name("smollm2-135m-reasoning-gym-t06.jsonl.gz")
 PUBLIC = {
     "llama-3.3-70b, 3 samples": "reasoning_gym_eval/lengths.jsonl.gz#model=meta-llama_llama-3.3-70b-instruct,"
     "split=zero-shot/easy",
