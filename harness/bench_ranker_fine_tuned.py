@@ -4,9 +4,8 @@
 one CPU core MiniLM takes minutes a fold, SmolLM2-135M an hour.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from makespan.harness.bench_ranker_outcome import read
 from makespan.harness.bench_ranker_quality import alpaca, cross_validated, say, short
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.censoring import group_means, log_lengths
-from makespan.ranker.evaluation import Target, ceiling, ranking
+from makespan.ranker.evaluation import Target, bootstrap, ceiling, ranking
 from makespan.ranker.fine_tuning import Recipe, causal_scorer, fine_tune, minilm_scorer, scores_of
 from makespan.ranker.hand_features import hand_features
 from makespan.ranker.length_ranker import LengthRanker
 from makespan.ranker.length_words import fine_tune_to_write, read_lengths_off
+from makespan.ranker.metrics import recall, tau
 from makespan.ranker.minilm import WIDTH, load_minilm, load_tokenizer
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.splits import splits
@@ -29,7 +29,6 @@ from makespan.schedulers.types import FloatArray
 
 pytestmark = pytest.mark.bench
 
-Scores = Callable[[PromptGroups, PromptGroups], FloatArray]
 MOST_TOKENS = 48
 FEW = 400
 
@@ -71,13 +70,28 @@ def bench_against_baselines(where: str, who: str, kind: str, data: Path) -> None
     compare(f"{where}, held-out {kind}s, {size}", who, train, test)
 
 
+@pytest.mark.parametrize("who", ["ours smollm2", "ours minilm", "listmle minilm", "sft minilm"])
 @pytest.mark.parametrize("kind", ["prompt", "task"])
 @pytest.mark.parametrize("where", ["tts_knowledge", "reasoning_gym_eval"])
-@pytest.mark.parametrize("who", ["ours minilm", "listmle minilm", "sft minilm"])
-def bench_against_small_baselines(where: str, who: str, kind: str, data: Path) -> None:
-    """Do the same with few prompts and MiniLM under every design, which one busy core does in minutes."""
+def bench_against_small_baselines(where: str, who: str, kind: str, data: Path, pytestconfig: pytest.Config) -> None:
+    """Do the same with few prompts, which one busy core does in minutes: MiniLM is fine-tuned, SmolLM2 read as it is.
+
+    Each of ours is also compared with each baseline, prompt by prompt, whether that ran now or earlier: scores are kept in
+    pytest's cache.
+    """
     train, test, size = fold_of(where, kind, data, FEW)
-    compare(f"{where}, held-out {kind}s, {size}", who, train, test)
+    setting = f"{where}, held-out {kind}s, {size}"
+    score = compare(setting, who, train, test)
+    key, cache = f"makespan/{where}-{kind}", pytestconfig.cache
+    assert cache is not None
+    known = {other: np.array(values) for other, values in cache.get(key, {}).items() if len(values) == len(test)}
+    cache.set(key, {other: values.tolist() for other, values in (known | {who: score}).items()})
+    target = Target.of(test, "group_mean")
+    for other, values in known.items():
+        if who.startswith("ours") and not other.startswith("ours"):
+            say(setting, f"{who} minus {other}", lead(score, values, target))
+        elif other.startswith("ours") and not who.startswith("ours"):
+            say(setting, f"{other} minus {who}", lead(values, score, target))
 
 
 def fold_of(where: str, kind: str, data: Path, most: int | None = None) -> tuple[PromptGroups, PromptGroups, str]:
@@ -97,14 +111,33 @@ def fold_of(where: str, kind: str, data: Path, most: int | None = None) -> tuple
     return train, test, f"fold 1, {len(train)} prompts to train on and {len(test)} to rank, group_mean"
 
 
-def compare(setting: str, who: str, train: PromptGroups, test: PromptGroups) -> None:
-    """Train a design, and print how it ranks."""
-    started = perf_counter()
+def compare(setting: str, who: str, train: PromptGroups, test: PromptGroups) -> FloatArray:
+    """Train a design, print how it ranks and the 95 % interval of that, and return its scores."""
+    started = process_time()
     design, _, model = who.partition(" ")
     score = {"ours": ours, "listmle": listmle, "sft": sft}[design](train, test, model)
-    found = ranking(score, Target.of(test, "group_mean"))
+    target = Target.of(test, "group_mean")
+    ends = bootstrap(score, target, test.prompt_number)
+    found = ranking(score, target)
+    for key in ("recall_20", "tau"):
+        found |= dict(zip((f"{key}_low", f"{key}_high"), ends[key], strict=True))
     best = {f"ceiling_{key}": value for key, value in (ceiling(test, "group_mean") or {}).items()}
-    say(setting, who, found | best | {"seconds": perf_counter() - started})
+    say(setting, who, found | best | {"cpu_seconds": process_time() - started})
+    return score
+
+
+def lead(one: FloatArray, other: FloatArray, target: Target, draws: int = 1000) -> dict[str, float]:
+    """Return how far one score is ahead of another on the same prompts, with 95 % intervals over prompts drawn again."""
+    rng = np.random.default_rng(0)
+    measures = {"recall_20": lambda score, length: recall(score, length, 0.2), "tau": tau}
+    drawn = rng.integers(0, len(one), (draws, len(one)))
+    found = {}
+    for key, measure in measures.items():
+        ahead = [measure(one[rows], target.length[rows]) - measure(other[rows], target.length[rows]) for rows in drawn]
+        low, high = np.quantile(ahead, (0.025, 0.975)).tolist()
+        found[key] = measure(one, target.length) - measure(other, target.length)
+        found |= {f"{key}_low": low, f"{key}_high": high}
+    return found
 
 
 def ours(train: PromptGroups, test: PromptGroups, model: str) -> FloatArray:

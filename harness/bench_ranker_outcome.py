@@ -18,7 +18,7 @@ from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.harness.experiment import Cell, simulate
 from makespan.harness.informations import make_information
 from makespan.harness.measures import makespan
-from makespan.harness.recorded import RECORDING
+from makespan.harness.recorded import OTHER_VERSION, RECORDING
 from makespan.harness.set_up import Load, batch_limit
 from makespan.harness.workload import Workload
 from makespan.ranker.length_data import read_lengths
@@ -62,6 +62,11 @@ def recording() -> tuple[PromptGroups, PromptGroups]:
     return train, with_last_as_previous(race)
 
 
+def another_version() -> tuple[PromptGroups, PromptGroups]:
+    """Half of the recording's prompts; of the other half the same prompts at another temperature are the earlier epoch."""
+    return half(PromptGroups.of(read_lengths(f"{RECORDING}#earlier={OTHER_VERSION}")))
+
+
 def reasoning_gym(data: Path) -> tuple[PromptGroups, PromptGroups]:
     """Half of the prompts of a 70B model, three samples each."""
     return half(read(data, f"{RG}=meta-llama_llama-3.3-70b-instruct,split=zero-shot/easy"))
@@ -103,6 +108,12 @@ PUBLIC = (
 def bench_recording(tmp_path: Path) -> None:
     """Race on half of the shipped recording."""
     outcome("recording", recording(), tmp_path)
+
+
+@pytest.mark.skipif(not OTHER_VERSION.is_file(), reason=f"needs the recording {OTHER_VERSION.name}")
+def bench_another_version(tmp_path: Path) -> None:
+    """Race on half of the shipped recording, its history being another policy version."""
+    outcome("recording, another version as history", another_version(), tmp_path)
 
 
 @pytest.mark.parametrize("setting", PUBLIC, ids=lambda setting: setting.name)

@@ -6,22 +6,18 @@ not part of the package; its README names the sources.
 
 import gzip
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from makespan.harness.bench_ranker_outcome import joined
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.evaluation import RANKING, Target, ceiling, ranking
-from makespan.ranker.evidence import Drift
 from makespan.ranker.hand_features import hand_features
 from makespan.ranker.length_data import read_lengths
 from makespan.ranker.length_ranker import LengthRanker
-from makespan.ranker.length_shapes import LengthShapes
-from makespan.ranker.metrics import recall, tail_auc, tau
+from makespan.ranker.metrics import recall, tau
 from makespan.ranker.probes import after_probes
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.splits import splits
@@ -39,7 +35,6 @@ SIX = (
 )
 """The six models over which the literature's per-sample figures are averaged."""
 
-RL = "llama-3.2-3b-instruct-rlft"
 RG = "reasoning_gym_eval/lengths.jsonl.gz"
 
 
@@ -70,7 +65,7 @@ def alpaca(data: Path) -> tuple[list[str], IntArray, FloatArray, list[FloatArray
     return [row["prompt"] for row in prompts], counted, np.nanmean(standard, axis=0), six
 
 
-@pytest.mark.parametrize("encoder", ["minilm"])
+@pytest.mark.parametrize("encoder", ["minilm", "smollm2"])
 @pytest.mark.parametrize("kind", ["prompt", "task"])
 @pytest.mark.parametrize("model", ["meta-llama_llama-3.3-70b-instruct", "mistralai_mistral-small-3.1-24b-instruct"])
 def bench_reasoning_gym(model: str, kind: str, encoder: str, data: Path) -> None:
@@ -88,59 +83,9 @@ def bench_reasoning_gym(model: str, kind: str, encoder: str, data: Path) -> None
         found, best = ranking(score[target.row], target), ceiling(groups, name)
         say(f"{model}, held-out {kind}s, {name}", encoder, found | {f"ceiling_{k}": v for k, v in (best or {}).items()})
     for k in (1, 2):
-        for source in ("belief", "probes"):
+        for source in ("belief", "probes", "ceiling"):
             mean = {key: float(np.mean([fold[k - 1][source][key] for fold in live])) for key in RANKING}
             say(f"{model}, held-out {kind}s, group_mean, {k} finished, {source}", encoder, mean)
-
-
-def bench_policy_versions(data: Path) -> None:
-    """Know RL step 400, rank step 800: history alone, and with finished siblings of groups of eight."""
-    math = {400: ("aime2024", "amc23"), 800: ("aime2024", "amc2023")}
-    parts = {step: [_rl(data, f"math-evals/step_{step}/{name}") for name in names] for step, names in math.items()}
-    earlier, later = _joined(parts[400]), _joined(parts[800])
-    assert list(earlier.prompt) == list(later.prompt)
-    found = ranking(earlier.mean_tokens, Target.of(later, "group_mean"))
-    best = ceiling(later, "group_mean") or {}
-    say("RL 400 -> 800, history alone, 50 samples", "none", found | {f"ceiling_{k}": v for k, v in best.items()})
-    shapes = LengthShapes.fit(earlier)
-    drift = Drift.usual(shapes)
-    believed = shapes.posterior(drift.log_prior(shapes, shapes.log_weight + shapes.log_likelihood(earlier)))
-    target = Target.of(later, "group_mean")
-    say("RL 400 -> 800, history alone, 50 samples, as a belief", "none", ranking(believed @ shapes.log_mean, target))
-    say("RL 400 -> 800, history alone, 50 samples, interval", "none", chance_of_tail(earlier.mean_tokens, later.mean_tokens))
-    say("RL 800, 25 samples for the mean of 25 others", "none", half_for_half(later))
-    blocks: dict[str, list[dict[str, float]]] = {}
-    for block in range(6):
-        before, after = (_block(groups, 8 * block, 8) for groups in (earlier, later))
-        prior = drift.log_prior(shapes, shapes.log_weight + shapes.log_likelihood(before))
-        target = Target.of(after, "group_mean")
-        blocks.setdefault("history alone", []).append(ranking(before.mean_tokens, target))
-        blocks.setdefault("ceiling", []).append(ceiling(after, "group_mean") or {})
-        for count in (1, 2):
-            for source, measures in after_probes(after, count, shapes, prior).items():
-                blocks.setdefault(f"history and {count} finished, {source}", []).append(measures)
-    for what, measured in blocks.items():
-        mean = {key: float(np.mean([each[key] for each in measured])) for key in RANKING}
-        say(f"RL 400 -> 800, groups of 8, six blocks, {what}", "none", mean)
-
-
-def chance_of_tail(score: FloatArray, length: FloatArray, draws: int = 2000) -> dict[str, float]:
-    """Return the 95 % interval of AUC@10 over prompts drawn again and again: few prompts make a tail."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(length), (draws, len(length)))
-    low, high = np.quantile([tail_auc(score[rows], length[rows]) for rows in drawn], (0.025, 0.975)).tolist()
-    return {"auc_10_low": low, "auc_10_high": high, "prompts_in_tail": float(round(0.1 * len(length)))}
-
-
-def half_for_half(groups: PromptGroups, draws: int = 200) -> dict[str, float]:
-    """Return AUC@10 of the mean of half of each group's samples against that of the other half."""
-    rng, samples = np.random.default_rng(0), groups.output_tokens.reshape(len(groups), -1).astype(np.float64)
-    found = []
-    for _ in range(draws):
-        mixed = rng.permuted(samples, axis=1)
-        middle = mixed.shape[1] // 2
-        found.append(tail_auc(mixed[:, :middle].mean(axis=1), mixed[:, middle:].mean(axis=1)))
-    return {"auc_10": float(np.mean(found))}
 
 
 def cross_validated(features: Features, target: FloatArray, folds: int = 5) -> FloatArray:
@@ -158,23 +103,6 @@ def cross_validated(features: Features, target: FloatArray, folds: int = 5) -> F
         blend = Blend.fit(held_out, values)
         score[test] = blend(TextModel.fit(rows, values).members(features.take(test)))
     return score
-
-
-def _rl(data: Path, split: str) -> PromptGroups:
-    return PromptGroups.of(read_lengths(f"{data / RG}#model={RL},split={split}"))
-
-
-def _block(groups: PromptGroups, first: int, count: int) -> PromptGroups:
-    """Return groups of `count` of their samples, from number `first` on."""
-    kept = np.concatenate([np.arange(start + first, start + first + count) for start in groups.starts])
-    samples = np.full(len(groups), count)
-    return replace(groups, samples=samples, output_tokens=groups.output_tokens[kept], capped=groups.capped[kept])
-
-
-def _joined(parts: list[PromptGroups]) -> PromptGroups:
-    """Return the groups of several files in the order of their prompts."""
-    together = joined(parts)
-    return together.take(np.argsort(np.array(together.prompt), kind="stable"))
 
 
 def short(score: FloatArray, length: FloatArray) -> dict[str, float]:

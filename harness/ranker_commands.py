@@ -36,6 +36,11 @@ def train(
     from makespan.ranker.trainable import check_trainable
 
     started = perf_counter()
+    # What can be refused is refused before minutes of training.
+    if seed < 0:
+        raise ValueError(f"a seed must be at least 0, got {seed}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out must be a folder, got the file {out}")
     groups = PromptGroups.of(read_lengths(data))
     check_trainable(groups)
     chosen = make_encoder(encoder)

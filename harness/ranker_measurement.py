@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from makespan.ranker.assessment import TargetAssessment, assess, group_quantiles
+from makespan.ranker.assessment import Measured, TargetAssessment, assess, defined, group_quantiles
 from makespan.ranker.baselines import baselines, task_means
 from makespan.ranker.embedding_cache import text_key
 from makespan.ranker.intervals import LEVELS
-from makespan.ranker.length_ranker import LengthRanker
+from makespan.ranker.length_ranker import LengthRanker, features_of
 from makespan.ranker.probes import after_probes
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.schedulers.types import BoolArray, FloatArray
@@ -50,7 +50,7 @@ class Measurement:
     quantiles: FloatArray
     baseline_scores: dict[str, FloatArray]
     targets: dict[str, TargetAssessment]
-    probes: dict[str, dict[str, dict[str, float]]]
+    probes: dict[str, dict[str, Measured]]
     counts: dict[str, int]
     seconds: float
 
@@ -94,7 +94,7 @@ def measure_training(ranker: LengthRanker, groups: PromptGroups, data: str, seco
     score, quantiles = ranker.held_out.score, ranker.held_out.quantiles
     counts = {"unseen": len(groups), "known": 0, "left_out": 0}
     prior = ranker.log_prior(score)
-    scores = baselines(groups, task_means(groups))
+    scores = baselines(groups, task_means(groups)) | {"ridge": ranker.held_out.ridge}
     setting = "Five folds by prompt; every prompt was scored by a ranker that had not seen it."
     return _measured(ranker, groups, data, setting, score, quantiles, prior, scores, counts, seconds)
 
@@ -105,7 +105,8 @@ def measure(ranker: LengthRanker, groups: PromptGroups, embedding: FloatArray, d
     Raises
     ------
     ValueError
-        When all groups were trained on: then nothing could be learned from the result.
+        When all groups were trained on, so that nothing could be learned from the result, or a single one is left, with
+        which none can be compared.
     """
     known = ranker.history.knows(groups.prompt)
     trained = _trained_on(ranker, groups) & known
@@ -116,6 +117,8 @@ def measure(ranker: LengthRanker, groups: PromptGroups, embedding: FloatArray, d
             f"a ranker must be measured on groups that it was not trained on, got {len(groups)} of {data} that all were; "
             "another policy version of the same prompts is named by #version_field=FIELD"
         )
+    if chosen.sum() < 2:
+        raise ValueError(f"a ranking needs at least two groups, got 1 of {data} that the ranker was not trained on")
     means = ranker.task_means
     groups, embedding = groups.take(chosen), embedding[chosen]
     said = ranker.predict(groups.prompt, groups.prompt_tokens, embedding, groups.cap)
@@ -129,7 +132,8 @@ def measure(ranker: LengthRanker, groups: PromptGroups, embedding: FloatArray, d
         score = share @ ranker.shapes.log_mean
         caps = np.where(groups.cap > 0, groups.cap, 2**31 - 1).astype(np.float64)
         quantiles = ranker.shapes.quantiles(share, LEVELS, caps)
-    scores = baselines(groups, means)
+    ridge = ranker.text.ridge.predict(features_of(groups.prompt, groups.prompt_tokens, embedding).wide)
+    scores = baselines(groups, means) | {"ridge": ridge}
     if not counts["unseen"]:
         scores["text_only"] = said.score
     return _measured(ranker, groups, data, setting, score, quantiles, prior, scores, counts, perf_counter() - started)
@@ -159,7 +163,11 @@ def _measured(
         quantiles=quantiles,
         baseline_scores=scores,
         targets=assess(groups, score, {"sample": quantiles, **of_group}, scores, LEVELS),
-        probes={str(k): after_probes(groups, k, ranker.shapes, prior) for k in (1, 2) if most > k},
+        probes={
+            str(k): {who: defined(found) for who, found in after_probes(groups, k, ranker.shapes, prior).items()}
+            for k in (1, 2)
+            if most > k
+        },
         counts=counts,
         seconds=seconds,
     )

@@ -29,7 +29,7 @@ class TargetAssessment:
     baselines
         The same for each baseline.
     interval
-        95 % bootstrap intervals of the model's ranking measures.
+        95 % bootstrap intervals of the model's ranking measures, of those that have one.
     """
 
     model: Measured
@@ -74,7 +74,11 @@ def assess(
             model=_plain(ranking(score[rows], target) | errors(quantiles[name][rows], target, levels)),
             ceiling=_plain(best or {}),
             baselines={who: _plain(ranking(values[rows], target)) for who, values in baselines.items()},
-            interval=bootstrap(score[rows], target, groups.prompt_number[rows]),
+            interval={
+                key: ends
+                for key, ends in bootstrap(score[rows], target, groups.prompt_number[rows]).items()
+                if np.isfinite(ends).all()
+            },
         )
     return found
 
@@ -113,4 +117,10 @@ def group_quantiles(
 
 
 def _plain(found: Mapping[str, float]) -> Measured:
-    return {key: float(found[key]) if key in found and np.isfinite(found[key]) else None for key in MEASURES}
+    known = defined(found)
+    return {key: known.get(key) for key in MEASURES}
+
+
+def defined(found: Mapping[str, float]) -> Measured:
+    """Return measures with None in the place of those that the data does not define: JSON has no NaN."""
+    return {key: float(value) if np.isfinite(value) else None for key, value in found.items()}

@@ -21,7 +21,7 @@ RANKING = (
     "auc_10",
 )
 WINDOW_PROMPTS = 64
-_SIMULATIONS = 10
+SIMULATIONS = 10
 _RESAMPLES = 200
 
 
@@ -86,14 +86,16 @@ def ceiling(groups: PromptGroups, name: str) -> dict[str, float] | None:
         known = np.isfinite(best)
         return ranking(best[known], target.take(known))
     simulated = []
-    for seed in range(_SIMULATIONS):
+    for seed in range(SIMULATIONS):
         best, drawn = perfect_ranker(groups, seed)
         simulated.append(ranking(best, Target.of(drawn, name)))
-    return {key: float(np.nanmean([each[key] for each in simulated])) for key in RANKING}
+    return mean_over(simulated)
 
 
 def bootstrap(score: FloatArray, target: Target, prompt: IntArray, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of the ranking metrics by resampling prompts (the percentile bootstrap, clustered).
+
+    A metric that no draw defines has no interval: both of its ends are NaN.
 
     Parameters
     ----------
@@ -111,8 +113,7 @@ def bootstrap(score: FloatArray, target: Target, prompt: IntArray, seed: int = 0
     for _ in range(_RESAMPLES):
         chosen = np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))])
         drawn.append(_pooled(score[chosen], target.take(chosen)))
-    ends = {key: np.nanquantile([each[key] for each in drawn], (0.025, 0.975)) for key in drawn[0]}
-    return {key: (float(low), float(high)) for key, (low, high) in ends.items()}
+    return {key: _middle([each[key] for each in drawn]) for key in drawn[0]}
 
 
 def _pooled(score: FloatArray, target: Target) -> dict[str, float]:
@@ -122,3 +123,16 @@ def _pooled(score: FloatArray, target: Target) -> dict[str, float]:
         "tau": metrics.tau(score, target.length, target.capped),
         "auc_10": metrics.tail_auc(score, target.length),
     }
+
+
+def _middle(drawn: list[float]) -> tuple[float, float]:
+    known = np.array(drawn)[np.isfinite(drawn)]
+    low, high = np.quantile(known, (0.025, 0.975)).tolist() if len(known) else (np.nan, np.nan)
+    return low, high
+
+
+def mean_over(simulated: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric over simulations in which it is defined, NaN where it is in none."""
+    values = {key: np.array([each[key] for each in simulated]) for key in RANKING}
+    known = {key: value[np.isfinite(value)] for key, value in values.items()}
+    return {key: float(value.mean()) if len(value) else float("nan") for key, value in known.items()}

@@ -21,7 +21,7 @@ from makespan.ranker.prediction import HeldOut, Prediction
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.shadow import Verdict, verdict
 from makespan.ranker.splits import splits
-from makespan.ranker.text_model import Blend, Features, TextModel
+from makespan.ranker.text_model import MEMBERS, Blend, Features, TextModel
 from makespan.ranker.trainable import LEAST_PROMPTS, check_trainable
 from makespan.schedulers.types import FloatArray, IntArray
 
@@ -97,7 +97,7 @@ class LengthRanker:
         values = log_lengths(groups)
         target = group_means(values, groups)
         features = features_of(groups.prompt, groups.prompt_tokens, embedding)
-        held_out = np.empty((len(groups), 4))
+        held_out = np.empty((len(groups), len(MEMBERS)))
         quantiles = np.empty((len(groups), len(LEVELS)))
         for done, split in enumerate(splits(groups, "prompt", _FOLDS, seed)):
             if progress is not None:
@@ -138,7 +138,7 @@ class LengthRanker:
             window,
             verdict(predicted, groups.mean_tokens),
             task_means(groups),
-            HeldOut(predicted, _in_tokens(kept, window.widening, _caps(groups.cap))),
+            HeldOut(predicted, held_out[:, MEMBERS.index("ridge")], _in_tokens(kept, window.widening, _caps(groups.cap))),
         )
 
     def check_encoder(self, name: str) -> None:

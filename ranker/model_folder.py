@@ -68,13 +68,13 @@ def load_ranker(folder: Path) -> LengthRanker:
         )
     data = {name: _read(folder / name) for name in (_ARRAYS, _TEXTS)}
     for name, content in data.items():
-        found, wanted = hashlib.sha256(content).hexdigest(), model.get("sha256", {}).get(name)
+        found, wanted = hashlib.sha256(content).hexdigest(), _wanted(model).get(name)
         if found != wanted:
             raise ModelError(f"{folder / name}: the content must have SHA-256 {wanted}, got {found}: truncated or altered")
     try:
         saved = Parameters(load(data[_ARRAYS]), json.loads(data[_TEXTS]))
         return LengthRanker.of(str(model["encoder"]), str(model["encoder_name"]), saved)
-    except (SafetensorError, KeyError, ValueError, TypeError, lightgbm.basic.LightGBMError) as error:
+    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as error:
         raise ModelError(f"{folder}: a saved ranker must be whole, got {type(error).__name__}: {error}") from None
 
 
@@ -83,9 +83,15 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return dict(_json(folder / _MODEL).get("facts", {}))
 
 
+def _wanted(model: dict[str, Any]) -> dict[str, Any]:
+    wanted = model.get("sha256")
+    return wanted if isinstance(wanted, dict) else {}
+
+
 def _json(path: Path) -> dict[str, Any]:
+    content = _read(path)
     try:
-        found = json.loads(_read(path))
+        found = json.loads(content)
     except ValueError as error:
         raise ModelError(f"{path}: a saved ranker must be JSON, got {error}") from None
     if not isinstance(found, dict):

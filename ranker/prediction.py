@@ -27,7 +27,16 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Predictions by folds, each for prompts that its model had not seen: scores (G,) and quantiles in tokens (G, 3)."""
+    """Predictions by folds, each for prompts that its model had not seen.
+
+    Parameters
+    ----------
+    score, ridge
+        Of the whole blend, and of its ridge alone, shape (G,) each.
+    quantiles
+        In tokens, shape (G, 3).
+    """
 
     score: FloatArray
+    ridge: FloatArray
     quantiles: FloatArray

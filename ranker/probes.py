@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from makespan.ranker.evaluation import Target, ranking
+from makespan.ranker.ceiling import perfect_ranker
+from makespan.ranker.evaluation import SIMULATIONS, Target, mean_over, ranking
 from makespan.ranker.length_shapes import LengthShapes
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
@@ -15,7 +16,8 @@ def after_probes(
 
     As a scheduler would, the probes count among the samples. ``belief`` starts from `log_prior`, shape (G, K), and takes
     every sample to come for the geometric mean of what is believed; ``probes`` is the mean of the finished ones alone,
-    ``seer`` the longest of them (Seer's estimate, arXiv 2511.14617).
+    ``seer`` the longest of them (Seer's estimate, arXiv 2511.14617). ``ceiling`` is what a ranker would score that knew
+    what is to be expected of each prompt, as in `perfect_ranker`, and saw the same number finished.
 
     Raises
     ------
@@ -36,7 +38,22 @@ def after_probes(
         "probes": np.log1p(tokens).mean(axis=1),
         "seer": tokens.max(axis=1).astype(np.float64),
     }
-    return {name: ranking(score, target) for name, score in scores.items()}
+    found = {name: ranking(score, target) for name, score in scores.items()}
+    return found | {"ceiling": probe_ceiling(chosen, count)}
+
+
+def probe_ceiling(groups: PromptGroups, count: int) -> dict[str, float]:
+    """Return what knowing every prompt's expected length and `count` finished samples scores, on simulated groups."""
+    simulated = [perfect_ranker(groups, seed)[1] for seed in range(SIMULATIONS)]
+    means = np.stack([drawn.mean_tokens for drawn in simulated])
+    measured = []
+    for drawn, mean in zip(simulated, means, strict=True):
+        # What is expected of a prompt must not know this draw.
+        expected = (means.sum(axis=0) - mean) / (len(means) - 1)
+        finished = drawn.output_tokens[np.arange(count)[None, :] + drawn.starts[:, None]].sum(axis=1)
+        score = (finished + (drawn.samples - count) * expected) / drawn.samples
+        measured.append(ranking(score, Target.of(drawn, "group_mean")))
+    return mean_over(measured)
 
 
 def evidence_of(shapes: LengthShapes, tokens: IntArray, capped: BoolArray) -> FloatArray:

@@ -65,8 +65,12 @@ def test_shuffled_labels_bring_every_metric_to_chance(groups: PromptGroups) -> N
         found = ranking(said.score[target.row], target)
         for key in ("tau", "tau_within_task", "tau_within_window"):
             assert np.isnan(found[key]) or abs(found[key]) < 0.2, (name, key)
-        for key, chance in (("recall_20", 0.2), ("recall_10", 0.1), ("recall_5", 0.05), ("auc_10", 0.5)):
+        longest = np.sort(target.length)[-round(0.2 * len(target.length)) :]
+        tokens = 0.2 * target.length.sum() / longest.sum()
+        by_chance = {"recall_20": 0.2, "recall_10": 0.1, "recall_5": 0.05, "token_recall_20": tokens, "auc_10": 0.5}
+        for key, chance in by_chance.items():
             assert found[key] == pytest.approx(chance, abs=0.15), (name, key)
+        assert set(found) == {*by_chance, "tau", "tau_within_task", "tau_within_window"}
 
 
 def test_a_saved_ranker_says_the_same_and_holds_no_code(ranker: LengthRanker, tmp_path: Path) -> None:
@@ -92,6 +96,8 @@ def test_a_saved_ranker_says_the_same_and_holds_no_code(ranker: LengthRanker, tm
         ("model.json", lambda data: data[: len(data) // 2], "a saved ranker must be JSON"),
         ("model.json", lambda data: data.replace(b"makespan.ranker/1", b"makespan.ranker/9"), "the format must be"),
         ("model.json", lambda data: b"[1]", "must be a JSON object, got list"),
+        ("model.json", lambda data: data.replace(b'"encoder":', b'"coder":'), "must be whole, got KeyError: 'encoder'"),
+        ("model.json", lambda data: b"\xff\xfe", "a saved ranker must be JSON"),
         ("arrays.safetensors", lambda data: data[:-10], "truncated or altered"),
         ("trees.json", lambda data: data.replace(b"0", b"1", 1), "truncated or altered"),
         ("trees.json", None, "no such file"),
@@ -106,8 +112,20 @@ def test_a_damaged_model_is_refused_with_the_reason(ranker: LengthRanker, tmp_pa
         path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ModelError, match=rule) as caught:
         load_ranker(tmp_path)
-    assert file in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert file in str(caught.value) or "must be whole" in rule
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sums", [None, [], "x", {}])
+def test_a_model_that_does_not_say_what_its_files_hold_is_refused(
+    ranker: LengthRanker, tmp_path: Path, sums: object
+) -> None:
+    save_ranker(ranker, tmp_path)
+    model = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(model | {"sha256": sums}))
+    with pytest.raises(ModelError, match=r"arrays\.safetensors: the content must have SHA-256 None, got"):
+        load_ranker(tmp_path)
 
 
 def test_a_model_of_other_features_is_refused(ranker: LengthRanker, tmp_path: Path) -> None:

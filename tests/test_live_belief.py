@@ -129,6 +129,40 @@ def test_more_evidence_narrows_the_belief_on_average_and_never_misleads(shapes: 
     np.testing.assert_allclose(errors, variances, rtol=0.3)
 
 
+def test_intervals_never_widen_on_average_while_siblings_finish(shapes: LengthShapes) -> None:
+    rng = np.random.default_rng(1)
+    groups, samples = 300, 6
+    shape = rng.choice(len(shapes), groups, p=shapes.weight)
+    longest = np.full(groups, float(CAP))
+    tokens = shapes.draw(np.eye(len(shapes))[shape], samples, 1, longest)[:, 0]
+    live = belief(shapes, groups, samples)
+    rows = np.arange(groups * samples).reshape(groups, samples)
+    widths = []
+    for seen in range(samples):
+        quantiles = live.estimate(live.requests).quantiles
+        assert quantiles is not None
+        widths.append(float(np.log(quantiles[rows[:, -1], -1] / quantiles[rows[:, -1], 0]).mean()))
+        live = belief(shapes, groups, samples)
+        live.observe(Finished(rows[:, : seen + 1].ravel(), tokens[:, : seen + 1].ravel()))
+    assert all(later < earlier for earlier, later in pairwise(widths))
+    assert widths[-1] < 0.7 * widths[0]
+
+
+@quick
+@given(st.lists(st.integers(1, CAP), min_size=3, max_size=3), st.booleans())
+def test_a_finished_group_is_exact(shapes: LengthShapes, tokens: list[int], one_by_one: bool) -> None:
+    live = belief(shapes, groups=2, samples=3)
+    ended = list(enumerate(tokens))
+    for part in [[pair] for pair in ended] if one_by_one else [ended]:
+        live.observe(finished(*part))
+        live.watch(np.array([*tokens, 5, 0, 0]))
+    known = live.estimate(live.requests)
+    assert known.quantiles is not None
+    assert known.point[:3].tolist() == tokens
+    assert (known.quantiles[:3] == np.array(tokens)[:, None]).all()
+    assert (np.diff(known.quantiles[3:], axis=1) > 0).any()
+
+
 def test_a_sibling_that_runs_on_makes_its_group_longer_and_a_short_finish_shorter(shapes: LengthShapes) -> None:
     before, longer, shorter = belief(shapes), belief(shapes), belief(shapes)
     longer.watch(np.array([1500, 0, 0, 0]))

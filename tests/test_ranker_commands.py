@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from ranker_cases import drawn
 
 from makespan.harness.informations import make_information
 from makespan.harness.length_workload import length_workload
+from makespan.harness.ranker_commands import train
+from makespan.harness.ranker_measurement import measure, measure_training
+from makespan.harness.ranker_table import probe_rows, rows
 from makespan.harness.workload import Workload
 from makespan.ranker.assessment import MEASURES
-from makespan.ranker.evaluation import TARGETS
+from makespan.ranker.evaluation import RANKING, TARGETS
+from makespan.ranker.length_ranker import LengthRanker
 from makespan.ranker.metrics import tau
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.schedulers.estimates import Finished
@@ -50,13 +55,16 @@ def test_training_reports_every_measure_for_ranker_ceiling_and_baselines(folder:
     assert set(found["targets"]) == set(TARGETS)
     for target in found["targets"].values():
         assert set(target["model"]) == set(target["ceiling"]) == set(MEASURES)
-        assert {"random", "prompt_length", "task_mean"} <= set(target["baselines"])
+        assert {"random", "prompt_length", "task_mean", "ridge"} <= set(target["baselines"])
         assert all(set(each) == set(MEASURES) for each in target["baselines"].values())
         low, high = target["interval"]["tau"]
         assert low <= target["model"]["tau"] <= high
     assert found["proven"]
     assert found["targets"]["group_mean"]["model"]["tau"] > found["targets"]["group_mean"]["baselines"]["random"]["tau"]
     assert set(found["after_probes"]) == {"1", "2"}
+    for sources in found["after_probes"].values():
+        assert set(sources) == {"belief", "probes", "seer", "ceiling"}
+        assert all(set(each) == set(RANKING) for each in sources.values())
 
 
 def test_the_page_opens_offline(folder: Path) -> None:
@@ -88,6 +96,37 @@ def test_what_it_was_trained_on_is_no_test(folder: Path) -> None:
     assert done.stderr.count("\n") == 1 or "prompts encoded" in done.stderr
 
 
+def nearly_all_capped(groups: PromptGroups) -> PromptGroups:
+    capped = np.arange(len(groups.output_tokens)) > 0
+    return replace(groups, output_tokens=np.where(capped, 3000, groups.output_tokens), capped=capped)
+
+
+def nearly_all_alike(groups: PromptGroups) -> PromptGroups:
+    return replace(groups, output_tokens=np.where(np.arange(len(groups.output_tokens)) > 0, 7, 8))
+
+
+@pytest.mark.parametrize("change", [nearly_all_capped, nearly_all_alike])
+@pytest.mark.filterwarnings("error")
+def test_what_the_data_does_not_define_is_null_and_no_error(change: Callable[[PromptGroups], PromptGroups]) -> None:
+    groups = change(drawn(40, 3, 0, cap=3000)[0])
+    ranker = LengthRanker.fit(groups, np.empty((40, 0)))
+    trained = measure_training(ranker, groups, "data", 0.0)
+    unseen = change(drawn(30, 3, 1, cap=3000)[0])
+    for found in (trained, measure(ranker, unseen, np.empty((30, 0)), "data", 0.0)):
+        assert (
+            json.loads(json.dumps(found.as_json(), allow_nan=False))["targets"]["sample"]["model"]["recall_20"] is not None
+        )
+        assert all("nan" not in cell for target in TARGETS for line in rows(found, target) for cell in line)
+        assert all("nan" not in cell for line in probe_rows(found) for cell in line)
+
+
+def test_a_single_prompt_cannot_be_ranked() -> None:
+    groups, _ = drawn(40, 3, 0)
+    ranker = LengthRanker.fit(groups, np.empty((40, 0)))
+    with pytest.raises(ValueError, match="a ranking needs at least two groups, got 1 of data"):
+        measure(ranker, drawn(1, 3, 1)[0], np.empty((1, 0)), "data", 0.0)
+
+
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
@@ -117,6 +156,10 @@ def test_an_unknown_encoder_and_a_missing_model_are_named(folder: Path, tmp_path
     done = makespan("ranker", "train", data, "--out", str(tmp_path), "--encoder", "bert")
     assert done.returncode == 2
     assert "an encoder must be none, minilm, minilm-int8, smollm2, a model folder" in done.stderr
+    with pytest.raises(ValueError, match="--out must be a folder, got the file"):
+        train(data, Path(data), "none")
+    with pytest.raises(ValueError, match="a seed must be at least 0, got -1"):
+        train(data, tmp_path, "none", seed=-1)
     done = makespan("ranker", "evaluate", str(tmp_path / "nowhere"), data)
     assert done.returncode == 2
     assert "no such file; a ranker is trained by" in done.stderr

@@ -14,6 +14,7 @@ from makespan.ranker.censoring import group_means, log_lengths, variance_compone
 from makespan.ranker.evaluation import Target, bootstrap, ceiling, ranking
 from makespan.ranker.length_data import LengthDataError, read_lengths
 from makespan.ranker.metrics import tau
+from makespan.ranker.probes import probe_ceiling
 from makespan.ranker.prompt_groups import PromptGroups
 from makespan.ranker.splits import in_order, splits
 
@@ -137,6 +138,28 @@ def test_the_ceiling_is_what_the_true_means_score() -> None:
     left_out = siblings_mean(groups)
     of_sample = Target.of(groups, "sample")
     assert tau(left_out, of_sample.length) == pytest.approx(tau(mean[groups.group], of_sample.length), abs=0.04)
+
+
+def test_the_ceiling_once_siblings_have_finished_is_what_the_true_means_and_the_finished_score() -> None:
+    groups, mean = drawn(600, 4, 3, within=0.8)
+    tokens = groups.output_tokens.reshape(600, 4)
+    expected = np.exp(mean + 0.8**2 / 2)
+    scored = []
+    for count in (1, 2):
+        true = ranking(tokens[:, :count].sum(axis=1) + (4 - count) * expected, Target.of(groups, "group_mean"))
+        scored.append(probe_ceiling(groups, count))
+        for key in ("tau", "recall_20", "token_recall_20"):
+            assert scored[-1][key] == pytest.approx(true[key], abs=0.05), (count, key)
+    alone = ceiling(groups, "group_mean")
+    assert alone is not None
+    assert alone["tau"] < scored[0]["tau"] < scored[1]["tau"]
+
+
+def test_a_metric_that_nothing_defines_has_no_interval() -> None:
+    groups, mean = drawn(30, 2, 0)
+    alike = replace(groups, output_tokens=np.full(60, 7))
+    low, high = bootstrap(mean, Target.of(alike, "group_mean"), groups.prompt_number)["tau"]
+    assert np.isnan([low, high]).all()
 
 
 def test_the_ceiling_needs_two_samples_of_a_prompt() -> None:
