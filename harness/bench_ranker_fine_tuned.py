@@ -4,6 +4,7 @@
 one CPU core MiniLM takes minutes a fold, SmolLM2-135M an hour.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -129,7 +130,10 @@ def compare(setting: str, who: str, train: PromptGroups, test: PromptGroups) -> 
 def lead(one: FloatArray, other: FloatArray, target: Target, draws: int = 1000) -> dict[str, float]:
     """Return how far one score is ahead of another on the same prompts, with 95 % intervals over prompts drawn again."""
     rng = np.random.default_rng(0)
-    measures = {"recall_20": lambda score, length: recall(score, length, 0.2), "tau": tau}
+    measures: dict[str, Callable[[FloatArray, FloatArray], float]] = {
+        "recall_20": lambda score, length: recall(score, length, 0.2),
+        "tau": tau,
+    }
     drawn = rng.integers(0, len(one), (draws, len(one)))
     found = {}
     for key, measure in measures.items():

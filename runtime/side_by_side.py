@@ -61,7 +61,7 @@ def side_by_side(
         streams = [stream.remote(work, piece) for piece in pieces(left, alike, workers)]
         yield from first.result()
         while streams:
-            (ready, *_), _ = ray.wait(streams, num_returns=1)
+            ready: Any = ray.wait(streams, num_returns=1)[0][0]
             try:
                 yield from ray.get(next(ready))
             except StopIteration:
