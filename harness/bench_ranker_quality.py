@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from makespan.harness.encoder_choice import make_encoder, vectors
+from makespan.ranker.assessment import defined
 from makespan.ranker.evaluation import RANKING, Target, ceiling, ranking
 from makespan.ranker.hand_features import hand_features
 from makespan.ranker.length_data import read_lengths
@@ -112,7 +113,7 @@ def short(score: FloatArray, length: FloatArray) -> dict[str, float]:
 
 def say(setting: str, encoder: str, measures: dict[str, Any]) -> None:
     """Print one result."""
-    rounded = {key: round(value, 4) for key, value in measures.items()}
+    rounded = {key: None if value is None else round(value, 4) for key, value in defined(measures).items()}
     print(json.dumps({"setting": setting, "encoder": encoder, **rounded}), flush=True)
 
 
