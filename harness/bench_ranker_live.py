@@ -2,8 +2,8 @@
 
 ``pytest harness/bench_ranker_live.py --benchmark -s`` ranks the shipped recording, whose ninth sample is the earlier
 epoch, and again with another policy version as its history where ``datasets/`` has that recording (another temperature:
-``makespan record --temperature 0.6 --samples 4 --out datasets/smollm2-135m-reasoning-gym-t06.jsonl.gz``); with ``--data FOLDER`` public
-lengths too. One JSON line for each setting.
+``makespan record --temperature 0.6 --samples 4 --out datasets/smollm2-135m-reasoning-gym-t06.jsonl.gz``); with
+``--data FOLDER`` public lengths too. One JSON line for each setting.
 """
 
 from dataclasses import replace

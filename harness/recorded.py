@@ -21,7 +21,7 @@ def smollm2(path: str | None, requests: int | None, seed: int) -> Workload:
 def smollm2_drifted(path: str | None, requests: int | None, seed: int) -> Workload:
     """The requests of `smollm2`; their history comes from another policy version, the recording that the path names.
 
-    A policy version is stood for by another temperature: ``makespan record --temperature 0.6 --samples 4`` asks the same prompts.
+    A policy version is stood for by another temperature: ``makespan record --temperature 0.6`` asks the same prompts.
     """
     if path is None:
         raise ValueError(
