@@ -16,10 +16,16 @@ than M_i are on the first i - 1 of them, and so is their work. By induction the 
 its first i - 1 instances, always the longest first, so none longer than M_i is left to it, its own M is at most M_i and
 its room on instance i is at least as large: the work placed on the first i is again at least as much. QED.
 
-Where no request is interrupted, each takes a slot of its instance for as many steps in a row as it has tokens. Of q requests
-with at least ``length`` tokens some instances must take more than others: with r_i rounds, of B requests each, instance i
-makes at least ``r_i * length`` steps and has room(r_i * length), which is concave in r_i. As ``sum r_i >= q / B``, the total
-is most when rounds are spread as evenly as whole numbers can be; it must hold all work.
+Where no request is interrupted, each takes a slot of its instance for as many steps in a row as it has tokens. Of the q
+longest requests, all of at least ``length`` tokens, an instance that is given k fills r = ceil(k / B) rounds of its slots,
+so it makes at least ``r * length`` steps. Whether it ends in time with them is arithmetic: by every line, alpha times
+those steps and the k least works of the q. Let K_r be the most requests with which r rounds or fewer do, and room_r the
+room beside the steps of r. Requests are whole, so an assignment that ends by T has whole numbers r_i with
+
+    sum_i K_{r_i} >= q,    sum_i room_{r_i} >= all work,
+
+and the largest of the second sums under the first is found by trying every r on one instance after the other. When a
+ninth request of the longest kind does not fit any more on an instance, no fraction of it does.
 
 Where instances differ, each is taken to be as good as the best of them in every respect.
 """
@@ -27,6 +33,8 @@ Where instances differ, each is taken to be as good as the best of them in every
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from typing import Self
 
 import numpy as np
 
@@ -39,6 +47,7 @@ _HALVINGS = 50
 _SLOPES = 24
 _ROUNDS = 24
 _TINY = 1e-12
+_STEP = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +69,45 @@ class _Room:
         """Return the room for requests from `first` on beside so many steps, or minus infinity where these take longer."""
         room = float(((end - self.alpha * steps) / self.share[first]).min())
         return room if room >= 0 else -np.inf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Crowd:
+    """The longest requests, all of at least `length` tokens.
+
+    Parameters
+    ----------
+    length
+        Tokens that each has at least.
+    slots
+        How many run at once.
+    least
+        Of 0, 1 … of them, by each line, the work they have at least, in picoseconds, shape (count + 1, lines).
+    """
+
+    length: float
+    slots: int
+    least: FloatArray
+
+    @classmethod
+    def of(cls, works: FloatArray, length: float, slots: int) -> Self:
+        """Return the crowd whose requests have these works, shape (count, lines)."""
+        return cls(length, slots, np.vstack([np.zeros(works.shape[1]), np.cumsum(np.sort(works, axis=0), axis=0)]))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.least) - 1
+
+    @property
+    def rounds(self) -> int:
+        """Rounds in which one instance would run all of them."""
+        return -(-self.count // self.slots)
+
+    def taken(self, alpha: FloatArray, rounds: int, end: float) -> int:
+        """Return how many of them end on one instance in so many rounds by `end`."""
+        busy = (alpha * (rounds * self.length) + self.least[: rounds * self.slots + 1]).max(axis=1)
+        return int(np.searchsorted(busy, end * (1 + 1e-12), side="right")) - 1
 
 
 def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
@@ -91,6 +139,9 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
     works = np.outer(lengths, [beta for _, beta in lines]) + besides[:, None]
     alpha = np.array([a for a, _ in lines])
     high = float((alpha * lengths.sum() + works.sum(axis=0)).max())
+    crowds = (
+        [] if interrupted else [_Crowd.of(works[: q + 1], float(lengths[q]), widest) for q in _last_of_lengths(plan.lengths)]
+    )
     best = 0.0
     for work in works.T:
         if work.min() == 0:
@@ -101,10 +152,9 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
         placed = np.cumsum(work)
         best = _bisected(best, high, partial(_fill, lengths, placed, room, len(plan.cluster)))
         if not interrupted:
-            for q in _last_of_lengths(plan.lengths):
-                rounds = divmod(-(-(q + 1) // widest), len(plan.cluster))
-                spread = partial(_spread, float(placed[-1]), room, float(lengths[q]), len(plan.cluster), rounds)
-                best = _bisected(best, high, spread)
+            for longest in crowds:
+                whole = partial(_whole, float(placed[-1]), room, longest, len(plan.cluster))
+                best = _bisected(best, high, whole, step=_STEP)
     return best
 
 
@@ -126,18 +176,37 @@ def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, 
     return filled >= float(placed[-1]) * (1 - 1e-12)
 
 
-def _spread(work: float, room: _Room, length: float, instances: int, rounds: tuple[int, int], end: float) -> bool:
-    """Return whether all work fits where every instance makes ``rounds[0]`` rounds and ``rounds[1]`` of them one more."""
-    few, more = rounds
-    rooms = (instances - more) * room.until(end, few * length, 0)
-    return rooms + (more * room.until(end, (few + 1) * length, 0) if more else 0.0) >= work * (1 - 1e-12)
+def _whole(work: float, room: _Room, longest: _Crowd, instances: int, end: float) -> bool:
+    """Return whether all work fits where every instance takes a whole number of the longest requests."""
+    count = longest.count
+    # Of each number of the longest that are placed already: the most room for work, all of theirs included.
+    most = np.full(count + 1, -np.inf)
+    most[0] = 0.0
+    choices = []
+    for rounds in range(longest.rounds + 1):
+        if (rooms := room.until(end, rounds * longest.length, 0)) < 0:
+            break
+        choices.append((longest.taken(room.alpha, rounds, end), rooms))
+    # As evenly as whole rounds can be is often enough, and quickly tried.
+    for (few, small), (many, large) in pairwise(choices):
+        more = -(-(count - instances * few) // (many - few)) if many > few else -1
+        if 0 <= more <= instances and more * large + (instances - more) * small >= work:
+            return True
+    for _ in range(instances):
+        before, most = most, np.full(count + 1, -np.inf)
+        for taken, rooms in choices:
+            np.maximum(most[taken:], before[: count + 1 - taken] + rooms, out=most[taken:])
+            most[count] = max(most[count], before[max(count - taken, 0) :].max() + rooms)
+    return bool(most[count] >= work * (1 - 1e-12))
 
 
-def _bisected(low: float, high: float, fits: Callable[[float], bool]) -> float:
-    """Return the least end that fits, from below; `low` where that fits already."""
-    if high <= low or fits(low):
+def _bisected(low: float, high: float, fits: Callable[[float], bool], step: float = 0.0) -> float:
+    """Return the least end that fits, from below and up to a share of `step`; `low` where that fits already."""
+    if high <= low or fits(low * (1 + step)):
         return low
     for _ in range(_HALVINGS):
+        if high <= low * (1 + step):
+            break
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return low
