@@ -4,7 +4,7 @@ First fit looks at one request at a time and leaves one or two per cent: it fill
 fits where shorter ones would have let all ends fall. What is minimised here is not the last end alone, which most
 exchanges leave as it is, but a mean that grows steeply with each end, ``sum_i exp(sharpness * (end_i / last - 1))``.
 Worse plans are taken with Metropolis's probability (Kirkpatrick, Gelatt, Vecchi, Science 1983), at a temperature
-that falls to 0.
+that falls to 0. The constants were chosen among five settings on 512 requests of `codemath_10k` with seeds 1 to 3.
 """
 
 from bisect import bisect, insort
@@ -18,6 +18,11 @@ from makespan.schedulers.instance_end import more_ps
 from makespan.schedulers.stage_plan import StagePlan
 from makespan.schedulers.types import IntArray
 
+# At 100 an end that is 1 % later counts 2.7 times as much: the first and the last sharpness.
+_BLUNT = 100.0
+_SHARP = 300.0
+# The first temperature: about the rise of the last end, as a share of it, that is taken with probability 1 / e.
+_TEMPERATURE = 1e-3
 _NEAR = 4
 _FEW = 3
 _MANY = 24
@@ -33,17 +38,10 @@ class ExchangeSearch:
         Exchanges to be tried; a limit on work and not on time, so that the same seed gives the same plan (law L6).
     seed
         Of the draws.
-    blunt, sharp
-        The first and the last sharpness: at 100 an end that is 1 % later counts 2.7 times as much.
-    temperature
-        The first; about the rise of the last end, as a share of it, that is taken with probability 1 / e.
     """
 
     tries: int
     seed: int = 0
-    blunt: float = 100.0
-    sharp: float = 300.0
-    temperature: float = 1e-4
 
     def __post_init__(self) -> None:
         if self.tries < 0:
@@ -84,11 +82,11 @@ class ExchangeSearch:
             tried = [_replaced(rows[here], gone, come), _replaced(rows[there], come, gone)]
             after = [end_of[here](tried[0]), end_of[there](tried[1])]
             part = made / self.tries
-            sharpness = self.blunt * (self.sharp / self.blunt) ** part
+            sharpness = _BLUNT * (_SHARP / _BLUNT) ** part
             before = [ends[here], ends[there]]
             worse = sum([_weight(end / last, sharpness) for end in after])
             worse -= sum([_weight(end / last, sharpness) for end in before])
-            temperature = self.temperature * (1 - part) ** 2
+            temperature = _TEMPERATURE * (1 - part) ** 2
             if worse > 0 and draw.random() >= exp(-worse / temperature):
                 continue
             rows[here], rows[there] = tried

@@ -68,7 +68,7 @@ class Optimal:
 
     time_limit_s: float = 30.0
     seed: int = 0
-    tries: int = 120
+    tries: int = 40
     places_at_once: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
