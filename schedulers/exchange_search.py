@@ -4,7 +4,8 @@ First fit looks at one request at a time and leaves one or two per cent: it fill
 fits where shorter ones would have let all ends fall. What is minimised here is not the last end alone, which most
 exchanges leave as it is, but a mean that grows steeply with each end, ``sum_i exp(sharpness * (end_i / last - 1))``.
 Worse plans are taken with Metropolis's probability (Kirkpatrick, Gelatt, Vecchi, Science 1983), at a temperature
-that falls to 0. The constants were chosen among five settings on 512 requests of `codemath_10k` with seeds 1 to 3.
+that falls to 0. The constants come from trials on 512 requests of `codemath_10k` with seeds 1 to 3; none of those tried was
+best throughout.
 """
 
 from bisect import bisect, insort
