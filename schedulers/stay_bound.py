@@ -16,25 +16,13 @@ than M_i are on the first i - 1 of them, and so is their work. By induction the 
 its first i - 1 instances, always the longest first, so none longer than M_i is left to it, its own M is at most M_i and
 its room on instance i is at least as large: the work placed on the first i is again at least as much. QED.
 
-Where no request is interrupted, each takes a slot of its instance for as many steps in a row as it has tokens. Of the q
-longest requests, all of at least ``length`` tokens, an instance that is given k fills r = ceil(k / B) rounds of its slots,
-so it makes at least ``r * length`` steps. Whether it ends in time with them is arithmetic: by every line, alpha times
-those steps and the k least works of the q. Let K_r be the most requests with which r rounds or fewer do, and room_r the
-room beside the steps of r. Requests are whole, so an assignment that ends by T has whole numbers r_i with
-
-    sum_i K_{r_i} >= q,    sum_i room_{r_i} >= all work,
-
-and the largest of the second sums under the first is found by trying every r on one instance after the other. When a
-ninth request of the longest kind does not fit any more on an instance, no fraction of it does.
+Where no request is interrupted, `whole_rounds` says more.
 
 Where instances differ, each is taken to be as good as the best of them in every respect.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Self
 
 import numpy as np
 
@@ -42,72 +30,13 @@ from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_rate
 from makespan.schedulers.stage_plan import StagePlan
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.whole_rounds import Crowd, Room
 
 _HALVINGS = 50
 _SLOPES = 24
 _ROUNDS = 24
 _TINY = 1e-12
 _STEP = 1e-7
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Room:
-    """How much work an instance has room for, in picoseconds and in the unit of one line.
-
-    Parameters
-    ----------
-    alpha
-        Of each line, shape (lines,).
-    share
-        Least ratio of a line's work to that of the unit among requests k, k + 1 …, shape (requests, lines).
-    """
-
-    alpha: FloatArray
-    share: FloatArray
-
-    def until(self, end: float, steps: float, first: int) -> float:
-        """Return the room for requests from `first` on beside so many steps, or minus infinity where these take longer."""
-        room = float(((end - self.alpha * steps) / self.share[first]).min())
-        return room if room >= 0 else -np.inf
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Crowd:
-    """The longest requests, all of at least `length` tokens.
-
-    Parameters
-    ----------
-    length
-        Tokens that each has at least.
-    slots
-        How many run at once.
-    least
-        Of 0, 1 … of them, by each line, the work they have at least, in picoseconds, shape (count + 1, lines).
-    """
-
-    length: float
-    slots: int
-    least: FloatArray
-
-    @classmethod
-    def of(cls, works: FloatArray, length: float, slots: int) -> Self:
-        """Return the crowd whose requests have these works, shape (count, lines)."""
-        return cls(length, slots, np.vstack([np.zeros(works.shape[1]), np.cumsum(np.sort(works, axis=0), axis=0)]))
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.least) - 1
-
-    @property
-    def rounds(self) -> int:
-        """Rounds in which one instance would run all of them."""
-        return -(-self.count // self.slots)
-
-    def taken(self, alpha: FloatArray, rounds: int, end: float) -> int:
-        """Return how many of them end on one instance in so many rounds by `end`."""
-        busy = (alpha * (rounds * self.length) + self.least[: rounds * self.slots + 1]).max(axis=1)
-        return int(np.searchsorted(busy, end * (1 + 1e-12), side="right")) - 1
 
 
 def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
@@ -140,7 +69,7 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
     alpha = np.array([a for a, _ in lines])
     high = float((alpha * lengths.sum() + works.sum(axis=0)).max())
     crowds = (
-        [] if interrupted else [_Crowd.of(works[: q + 1], float(lengths[q]), widest) for q in _last_of_lengths(plan.lengths)]
+        [] if interrupted else [Crowd.of(works[: q + 1], float(lengths[q]), widest) for q in _last_of_lengths(plan.lengths)]
     )
     best = 0.0
     for work in works.T:
@@ -148,12 +77,12 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
             continue
         # A line that charges a request nothing still says how long the steps take.
         ratio = np.maximum(works / work[:, None], _TINY)
-        room = _Room(alpha, np.minimum.accumulate(ratio[::-1])[::-1])
+        room = Room(alpha, np.minimum.accumulate(ratio[::-1])[::-1])
         placed = np.cumsum(work)
         best = _bisected(best, high, partial(_fill, lengths, placed, room, len(plan.cluster)))
         if not interrupted:
             for longest in crowds:
-                whole = partial(_whole, float(placed[-1]), room, longest, len(plan.cluster))
+                whole = partial(longest.fit, float(placed[-1]), room, len(plan.cluster))
                 best = _bisected(best, high, whole, step=_STEP)
     return best
 
@@ -165,7 +94,7 @@ def _last_of_lengths(lengths: IntArray) -> list[int]:
     return chosen
 
 
-def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, end: float) -> bool:
+def _fill(lengths: FloatArray, placed: FloatArray, room: Room, instances: int, end: float) -> bool:
     """Return whether the requests, longest first, fill no more than the instances; `placed` adds up their work."""
     filled = 0.0
     for _ in range(instances):
@@ -174,30 +103,6 @@ def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, 
             return True
         filled += max(room.until(end, float(lengths[first]), first), 0.0)
     return filled >= float(placed[-1]) * (1 - 1e-12)
-
-
-def _whole(work: float, room: _Room, longest: _Crowd, instances: int, end: float) -> bool:
-    """Return whether all work fits where every instance takes a whole number of the longest requests."""
-    count = longest.count
-    # Of each number of the longest that are placed already: the most room for work, all of theirs included.
-    most = np.full(count + 1, -np.inf)
-    most[0] = 0.0
-    choices = []
-    for rounds in range(longest.rounds + 1):
-        if (rooms := room.until(end, rounds * longest.length, 0)) < 0:
-            break
-        choices.append((longest.taken(room.alpha, rounds, end), rooms))
-    # As evenly as whole rounds can be is often enough, and quickly tried.
-    for (few, small), (many, large) in pairwise(choices):
-        more = -(-(count - instances * few) // (many - few)) if many > few else -1
-        if 0 <= more <= instances and more * large + (instances - more) * small >= work:
-            return True
-    for _ in range(instances):
-        before, most = most, np.full(count + 1, -np.inf)
-        for taken, rooms in choices:
-            np.maximum(most[taken:], before[: count + 1 - taken] + rooms, out=most[taken:])
-            most[count] = max(most[count], before[max(count - taken, 0) :].max() + rooms)
-    return bool(most[count] >= work * (1 - 1e-12))
 
 
 def _bisected(low: float, high: float, fits: Callable[[float], bool], step: float = 0.0) -> float:
