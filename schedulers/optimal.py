@@ -7,6 +7,7 @@ import numpy as np
 
 from makespan.schedulers.assignment_solver import solve_assignment
 from makespan.schedulers.bounds import lower_bound
+from makespan.schedulers.exchange_search import ExchangeSearch
 from makespan.schedulers.placements import LeastTokens, RoundRobin
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.skew_aware import SkewAware
@@ -53,23 +54,28 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Optimal:
-    """Place by CP-SAT, starting from the best of the heuristics.
+    """Place by exchanges from the best of the heuristics, and from there by CP-SAT.
 
     Parameters
     ----------
     time_limit_s
         Deterministic solver time, so that the same seed gives the same plan on any machine; about as many seconds.
     seed
-        Of the search.
+        Of both searches.
+    tries
+        Exchanges to be tried before, for each request (`ExchangeSearch`).
     """
 
     time_limit_s: float = 30.0
     seed: int = 0
+    tries: int = 40
     places_at_once: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.time_limit_s > 0:
             raise ValueError(f"the solver's time limit must be positive, got {self.time_limit_s}")
+        if self.tries < 0:
+            raise ValueError(f"tries must not be negative, got {self.tries}")
 
     def place(self, view: View, rows: IntArray) -> IntArray:
         """Return the placement of the best solution found."""
@@ -100,9 +106,10 @@ class Optimal:
         starts = [whole(part.place(view, rows)) for part in (LeastTokens(), SkewAware(), RoundRobin())]
         starts += [plan.least_end(), plan.first_fit()] + ([] if hint is None else [whole(np.argsort(by_sequence)[hint])])
         best = min(starts, key=lambda where: float(plan.ends(where).max()))
-        end = float(plan.ends(best).max())
         moving = _moving_bound_ps(plan)
         bound = max(stay_bound_ps(plan, interrupted=False), moving)
+        best = ExchangeSearch(self.tries * len(rows), self.seed).improve(plan, best, bound * (1 + _TIGHT))
+        end = float(plan.ends(best).max())
         if end > bound * (1 + _TIGHT):
             found = solve_assignment(plan, best, end, self.time_limit_s, self.seed)
             bound = max(bound, found.bound_ps)

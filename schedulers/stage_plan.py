@@ -15,7 +15,8 @@ from typing import Self
 
 import numpy as np
 
-from makespan.schedulers.instances import BLOCK_TOKENS, Cluster
+from makespan.schedulers.instance_end import InstanceEnd, more_ps
+from makespan.schedulers.instances import Cluster
 from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_work_ps
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
@@ -77,19 +78,14 @@ class StagePlan:
         ]
         return np.array(work, dtype=np.float64)
 
+    def instance_ends(self) -> list[InstanceEnd]:
+        """Return when each instance ends as a function of what it is given."""
+        besides, kv = self.besides(), self.kv
+        return [InstanceEnd.of(one, self.lengths, kv, besides[i]) for i, one in enumerate(self.cluster)]
+
     def ends(self, where: IntArray) -> FloatArray:
         """Return picoseconds at which each instance ends if request `k` runs on ``where[k]``, shape (N,)."""
-        besides = self.besides()
-        ends = np.zeros(len(self.cluster))
-        for i, instance in enumerate(self.cluster):
-            mine = np.flatnonzero(where == i)
-            if len(mine):
-                slots = np.zeros(instance.max_batch, dtype=np.int64)
-                for length in self.lengths[mine].tolist():
-                    slots[slots.argmin()] += length
-                steps = np.maximum(slots, int(self.kv[mine].sum()) // (instance.kv_blocks * BLOCK_TOKENS) // len(slots))
-                ends[i] = (np.sort(steps)[::-1] * _more_ps(base_ps(instance))).sum() + besides[i, mine].sum()
-        return ends
+        return np.array([end(np.flatnonzero(where == i).tolist()) for i, end in enumerate(self.instance_ends())])
 
     def first_fit(self) -> IntArray:
         """Return the plan that fills the instances in turn, longest first, up to the least common end at which all fit.
@@ -124,7 +120,7 @@ class StagePlan:
         closed = np.where(np.arange(slots.shape[1]) < limits[:, None], 0, np.iinfo(np.int64).max // 2)
         more = np.zeros(slots.shape)
         for i, instance in enumerate(self.cluster):
-            more[i, : instance.max_batch] = _more_ps(base_ps(instance))
+            more[i, : instance.max_batch] = more_ps(instance)
         rest, besides = np.zeros(len(self.cluster)), self.besides()
         every, where = np.arange(len(self.cluster)), np.empty(len(self), dtype=np.int64)
         # Among instances that are alike, those with smaller counters come first (law L7).
@@ -143,9 +139,3 @@ class StagePlan:
             slots[i] = trial[i]
             rest[i] += besides[i, k]
         return where
-
-
-def _more_ps(table_ps: IntArray) -> FloatArray:
-    """Return by how much each further request makes a step longer, in picoseconds, shape (B,); the first all of it."""
-    more: FloatArray = np.diff(np.append(0, table_ps[1:])).astype(np.float64)
-    return more

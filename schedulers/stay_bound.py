@@ -16,16 +16,12 @@ than M_i are on the first i - 1 of them, and so is their work. By induction the 
 its first i - 1 instances, always the longest first, so none longer than M_i is left to it, its own M is at most M_i and
 its room on instance i is at least as large: the work placed on the first i is again at least as much. QED.
 
-Where no request is interrupted, each takes a slot of its instance for as many steps in a row as it has tokens. Of q requests
-with at least ``length`` tokens some instances must take more than others: with r_i rounds, of B requests each, instance i
-makes at least ``r_i * length`` steps and has room(r_i * length), which is concave in r_i. As ``sum r_i >= q / B``, the total
-is most when rounds are spread as evenly as whole numbers can be; it must hold all work.
+Where no request is interrupted, `whole_rounds` says more.
 
 Where instances differ, each is taken to be as good as the best of them in every respect.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -34,32 +30,13 @@ from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_rate
 from makespan.schedulers.stage_plan import StagePlan
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.whole_rounds import Crowd, Room
 
 _HALVINGS = 50
 _SLOPES = 24
 _ROUNDS = 24
 _TINY = 1e-12
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Room:
-    """How much work an instance has room for, in picoseconds and in the unit of one line.
-
-    Parameters
-    ----------
-    alpha
-        Of each line, shape (lines,).
-    share
-        Least ratio of a line's work to that of the unit among requests k, k + 1 …, shape (requests, lines).
-    """
-
-    alpha: FloatArray
-    share: FloatArray
-
-    def until(self, end: float, steps: float, first: int) -> float:
-        """Return the room for requests from `first` on beside so many steps, or minus infinity where these take longer."""
-        room = float(((end - self.alpha * steps) / self.share[first]).min())
-        return room if room >= 0 else -np.inf
+_STEP = 1e-7
 
 
 def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
@@ -91,20 +68,22 @@ def stay_bound_ps(plan: StagePlan, *, interrupted: bool) -> float:
     works = np.outer(lengths, [beta for _, beta in lines]) + besides[:, None]
     alpha = np.array([a for a, _ in lines])
     high = float((alpha * lengths.sum() + works.sum(axis=0)).max())
+    crowds = (
+        [] if interrupted else [Crowd.of(works[: q + 1], float(lengths[q]), widest) for q in _last_of_lengths(plan.lengths)]
+    )
     best = 0.0
     for work in works.T:
         if work.min() == 0:
             continue
         # A line that charges a request nothing still says how long the steps take.
         ratio = np.maximum(works / work[:, None], _TINY)
-        room = _Room(alpha, np.minimum.accumulate(ratio[::-1])[::-1])
+        room = Room(alpha, np.minimum.accumulate(ratio[::-1])[::-1])
         placed = np.cumsum(work)
         best = _bisected(best, high, partial(_fill, lengths, placed, room, len(plan.cluster)))
         if not interrupted:
-            for q in _last_of_lengths(plan.lengths):
-                rounds = divmod(-(-(q + 1) // widest), len(plan.cluster))
-                spread = partial(_spread, float(placed[-1]), room, float(lengths[q]), len(plan.cluster), rounds)
-                best = _bisected(best, high, spread)
+            for longest in crowds:
+                whole = partial(longest.fit, float(placed[-1]), room, len(plan.cluster))
+                best = _bisected(best, high, whole, step=_STEP)
     return best
 
 
@@ -115,7 +94,7 @@ def _last_of_lengths(lengths: IntArray) -> list[int]:
     return chosen
 
 
-def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, end: float) -> bool:
+def _fill(lengths: FloatArray, placed: FloatArray, room: Room, instances: int, end: float) -> bool:
     """Return whether the requests, longest first, fill no more than the instances; `placed` adds up their work."""
     filled = 0.0
     for _ in range(instances):
@@ -126,18 +105,13 @@ def _fill(lengths: FloatArray, placed: FloatArray, room: _Room, instances: int, 
     return filled >= float(placed[-1]) * (1 - 1e-12)
 
 
-def _spread(work: float, room: _Room, length: float, instances: int, rounds: tuple[int, int], end: float) -> bool:
-    """Return whether all work fits where every instance makes ``rounds[0]`` rounds and ``rounds[1]`` of them one more."""
-    few, more = rounds
-    rooms = (instances - more) * room.until(end, few * length, 0)
-    return rooms + (more * room.until(end, (few + 1) * length, 0) if more else 0.0) >= work * (1 - 1e-12)
-
-
-def _bisected(low: float, high: float, fits: Callable[[float], bool]) -> float:
-    """Return the least end that fits, from below; `low` where that fits already."""
-    if high <= low or fits(low):
+def _bisected(low: float, high: float, fits: Callable[[float], bool], step: float = 0.0) -> float:
+    """Return the least end that fits, from below and up to a share of `step`; `low` where that fits already."""
+    if high <= low or fits(low * (1 + step)):
         return low
     for _ in range(_HALVINGS):
+        if high <= low * (1 + step):
+            break
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return low

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_exact import exact_makespan_ps
+from reference_exact import exact_makespan_ps, exact_stay_ps
 from reference_linear_program import linear_program
 
 from makespan.harness.experiment import simulate
@@ -20,6 +20,8 @@ from makespan.schedulers.optimal import Optimal
 from makespan.schedulers.registry import load_policy, policies
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.sources import oracle
+from makespan.schedulers.stage_plan import StagePlan
+from makespan.schedulers.stay_bound import stay_bound_ps
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.view import View
 
@@ -27,9 +29,9 @@ Tiny = tuple[list[int], list[int], Cluster]
 
 
 @st.composite
-def tiny(draw: st.DrawFn) -> Tiny:
-    """Draw up to four requests of up to four tokens on two instances, alike or not."""
-    count = draw(st.integers(1, 4))
+def tiny(draw: st.DrawFn, most: int = 4) -> Tiny:
+    """Draw up to `most` requests of up to three tokens on two instances, alike or not."""
+    count = draw(st.integers(1, most))
     prompts = draw(st.lists(st.integers(1, 4), min_size=count, max_size=count))
     outputs = draw(st.lists(st.integers(1, 3), min_size=count, max_size=count))
     kv = draw(st.sampled_from([0.0, 1e-3]))
@@ -65,6 +67,29 @@ def test_the_bound_is_below_the_best_schedule_with_free_moves_and_that_below_the
     solution = Optimal(time_limit_s=0.5).solve(view, rows)
     assert solution.bound_s <= best * (1 + 1e-9)
     assert solution.moving_bound_s <= exact * (1 + 1e-12)
+
+
+@given(case=tiny(most=5))
+@settings(max_examples=40, deadline=None)
+def test_the_bound_without_moves_is_below_the_best_schedule_that_neither_moves_nor_interrupts(case: Tiny) -> None:
+    workload, cluster = stage(case)
+    view = View.at_start(cluster, workload.requests, oracle(workload.output_tokens).estimate(workload.requests))
+    plan = StagePlan.of(view, np.arange(len(workload)))
+    bound, exact = stay_bound_ps(plan, interrupted=False), exact_stay_ps(*case)
+    assert stay_bound_ps(plan, interrupted=True) <= bound * (1 + 1e-12)
+    assert bound <= exact * (1 + 1e-9)
+    assert exact <= plan.ends(plan.first_fit()).max() * (1 + 1e-9)
+
+
+def test_the_bound_without_moves_is_tight_where_requests_are_alike() -> None:
+    # Five requests of three tokens in pairs: one instance runs two rounds, and what it saves in its steps does not make up.
+    step = StepTime((1, 2), (1.0, 1.1))
+    cluster = Cluster.uniform(Instance(step, 640, max_batch=2, max_batched_tokens=8), 2)
+    requests = Requests.of([1] * 5, [3] * 5)
+    plan = StagePlan.of(View.at_start(cluster, requests, oracle(np.full(5, 3)).estimate(requests)), np.arange(5))
+    exact = exact_stay_ps([1] * 5, [3] * 5, cluster)
+    assert exact == 63 * 10**11
+    assert stay_bound_ps(plan, interrupted=False) == pytest.approx(exact, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", [n for n in policies.names() if n != "optimal"])
