@@ -104,7 +104,8 @@ def _ways_on(tokens: FloatArray, ended: FloatArray, left: FloatArray) -> FloatAr
     Rates are those of what lies beyond the median of what has ended; for the Pareto way it is Hill's estimate (Ann. Stat.
     1975) with those that still run, and one request more of each kind.
     """
-    middle = max(float(ended[len(ended) // 2]), float(tokens[1]))
+    # Where all have been cut off at the cap nothing has ended by itself.
+    middle = max(float(ended[len(ended) // 2]) if len(ended) else 0.0, float(tokens[1]))
     upper, longer = ended[ended > middle], left[left > middle]
     count = len(upper) + 1.0
     rate = count / (float((upper - middle).sum() + (longer - middle).sum()) + middle)

@@ -172,7 +172,7 @@ def test_imitation_learns_a_handful_of_solutions_by_heart() -> None:
     model = new_llama(SHAPE, tokenizer, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
-    for _ in range(80):
+    for _ in range(100):
         loss = imitation_loss(model, tokenizer, prompts)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
