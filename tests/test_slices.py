@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from makespan.harness.experiment import simulate
@@ -56,6 +56,7 @@ samples = st.lists(st.integers(1, CAP), min_size=1, max_size=60)
 
 
 @given(ended=samples, running=samples)
+@example(ended=[CAP], running=[1])
 @settings(deadline=None)
 def test_curves_fall_from_one_and_part_only_where_little_was_seen(ended: list[int], running: list[int]) -> None:
     curves = lengths_seen(stage(np.array(ended), np.array(running), np.array([0])))
