@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from makespan.harness.bench_ranker_outcome import read
-from makespan.harness.bench_ranker_quality import alpaca, cross_validated, say, short
+from makespan.harness.bench_ranker_quality import alpaca, cross_validated, interval, say, short
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.censoring import group_means, log_lengths
 from makespan.ranker.evaluation import Target, bootstrap, ceiling, ranking
@@ -30,6 +30,7 @@ from makespan.schedulers.types import FloatArray
 
 pytestmark = pytest.mark.bench
 
+Measure = Callable[[FloatArray, FloatArray], float]
 MOST_TOKENS = 48
 FEW = 400
 
@@ -129,18 +130,18 @@ def compare(setting: str, who: str, train: PromptGroups, test: PromptGroups) -> 
 
 def lead(one: FloatArray, other: FloatArray, target: Target, draws: int = 1000) -> dict[str, float]:
     """Return how far one score is ahead of another on the same prompts, with 95 % intervals over prompts drawn again."""
-    rng = np.random.default_rng(0)
-    measures: dict[str, Callable[[FloatArray, FloatArray], float]] = {
+    measures: dict[str, Measure] = {
         "recall_20": lambda score, length: recall(score, length, 0.2),
         "tau": tau,
     }
-    drawn = rng.integers(0, len(one), (draws, len(one)))
-    found = {}
+    found: dict[str, float] = {}
     for key, measure in measures.items():
-        ahead = [measure(one[rows], target.length[rows]) - measure(other[rows], target.length[rows]) for rows in drawn]
-        low, high = np.quantile(ahead, (0.025, 0.975)).tolist()
-        found[key] = measure(one, target.length) - measure(other, target.length)
-        found |= {f"{key}_low": low, f"{key}_high": high}
+
+        def ahead(a: FloatArray, b: FloatArray, truth: FloatArray, measure: Measure = measure) -> float:
+            return measure(a, truth) - measure(b, truth)
+
+        low, high = interval(ahead, one, other, target.length, draws=draws)
+        found |= {key: ahead(one, other, target.length), f"{key}_low": low, f"{key}_high": high}
     return found
 
 

@@ -1,9 +1,8 @@
 """What finished siblings and history are worth without any text, on every data set that has several samples of a prompt.
 
 ``pytest harness/bench_ranker_live.py --benchmark -s`` ranks the shipped recording, whose ninth sample is the earlier
-epoch, and again with another policy version as its history where ``datasets/`` has that recording (another temperature:
-``makespan record --temperature 0.6 --samples 4 --out datasets/smollm2-135m-reasoning-gym-t06.jsonl.gz``); with
-``--data FOLDER`` public lengths too. One JSON line for each setting.
+epoch, and again with another policy version as its history, the same prompts at another temperature; with ``--data FOLDER``
+public lengths too. One JSON line for each setting.
 """
 
 from dataclasses import replace
@@ -47,7 +46,6 @@ def bench_recording() -> None:
     live("recording, 8 samples", groups, before)
 
 
-@pytest.mark.skipif(not OTHER_VERSION.is_file(), reason=f"needs the recording {OTHER_VERSION.name}")
 def bench_recording_of_another_version() -> None:
     """Rank the recording, its history being another policy version, and say how far prompts have moved."""
     recorded = with_last_as_previous(PromptGroups.of(read_lengths(RECORDING)))

@@ -110,7 +110,6 @@ def bench_recording(tmp_path: Path) -> None:
     outcome("recording", recording(), tmp_path)
 
 
-@pytest.mark.skipif(not OTHER_VERSION.is_file(), reason=f"needs the recording {OTHER_VERSION.name}")
 def bench_another_version(tmp_path: Path) -> None:
     """Race on half of the shipped recording, its history being another policy version."""
     outcome("recording, another version as history", another_version(), tmp_path)

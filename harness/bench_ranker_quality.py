@@ -6,15 +6,17 @@ not part of the package; its README names the sources.
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from makespan.harness.encoder_choice import make_encoder, vectors
 from makespan.ranker.assessment import defined
-from makespan.ranker.evaluation import RANKING, Target, ceiling, ranking
+from makespan.ranker.evaluation import Target, ceiling, mean_over, ranking
 from makespan.ranker.hand_features import hand_features
 from makespan.ranker.length_data import read_lengths
 from makespan.ranker.length_ranker import LengthRanker
@@ -85,7 +87,7 @@ def bench_reasoning_gym(model: str, kind: str, encoder: str, data: Path) -> None
         say(f"{model}, held-out {kind}s, {name}", encoder, found | {f"ceiling_{k}": v for k, v in (best or {}).items()})
     for k in (1, 2):
         for source in ("belief", "probes", "ceiling"):
-            mean = {key: float(np.mean([fold[k - 1][source][key] for fold in live])) for key in RANKING}
+            mean = mean_over([fold[k - 1][source] for fold in live])
             say(f"{model}, held-out {kind}s, group_mean, {k} finished, {source}", encoder, mean)
 
 
@@ -109,6 +111,15 @@ def cross_validated(features: Features, target: FloatArray, folds: int = 5) -> F
 def short(score: FloatArray, length: FloatArray) -> dict[str, float]:
     """Return the three measures of the literature's tables."""
     return {"tau": tau(score, length), "recall_20": recall(score, length, 0.2), "recall_10": recall(score, length, 0.1)}
+
+
+def interval(statistic: Callable[..., float], *columns: FloatArray, draws: int) -> tuple[float, float]:
+    """Return the 95 % interval of a statistic over rows that are drawn again and again: the percentile bootstrap."""
+    rng = np.random.default_rng(0)
+    found = bootstrap(
+        columns, statistic, paired=True, vectorized=False, n_resamples=draws, method="percentile", rng=rng
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def say(setting: str, encoder: str, measures: dict[str, Any]) -> None:

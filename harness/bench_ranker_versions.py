@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from makespan.harness.bench_ranker_outcome import policy_versions
-from makespan.harness.bench_ranker_quality import say
+from makespan.harness.bench_ranker_quality import interval, say
 from makespan.ranker.ceiling import perfect_ranker
 from makespan.ranker.censoring import group_means, log_lengths, variance_components
-from makespan.ranker.evaluation import RANKING, Target, ceiling, ranking
+from makespan.ranker.evaluation import Target, ceiling, mean_over, ranking
 from makespan.ranker.evidence import Drift
 from makespan.ranker.length_shapes import LengthShapes
 from makespan.ranker.metrics import tail_auc
@@ -63,8 +63,7 @@ def bench_history_and_siblings(data: Path) -> None:
             for source, measures in after_probes(after, count, shapes, prior).items():
                 blocks.setdefault(f"history and {count} finished, {source}", []).append(measures)
     for what, measured in blocks.items():
-        mean = {key: float(np.mean([each[key] for each in measured])) for key in RANKING}
-        say(f"{SETTING}, groups of 8, six blocks, {what}", "none", mean)
+        say(f"{SETTING}, groups of 8, six blocks, {what}", "none", mean_over(measured))
 
 
 def steps(data: Path) -> tuple[PromptGroups, PromptGroups]:
@@ -129,11 +128,8 @@ def _left_out(before: FloatArray, after: FloatArray) -> FloatArray:
 
 def chance_of_tail(score: FloatArray, usual: FloatArray, length: FloatArray, draws: int = 2000) -> dict[str, float]:
     """Return the 95 % intervals, over prompts drawn again, of AUC@10 and of its lead over that of the usual score."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(length), (draws, len(length)))
-    found = np.array([(tail_auc(score[rows], length[rows]), tail_auc(usual[rows], length[rows])) for rows in drawn])
-    low, high = np.quantile(found[:, 0], (0.025, 0.975)).tolist()
-    behind, ahead = np.quantile(found[:, 0] - found[:, 1], (0.025, 0.975)).tolist()
+    low, high = interval(tail_auc, score, length, draws=draws)
+    behind, ahead = interval(lambda a, b, truth: tail_auc(a, truth) - tail_auc(b, truth), score, usual, length, draws=draws)
     return {"auc_10_low": low, "auc_10_high": high, "lead_low": behind, "lead_high": ahead}
 
 

@@ -7,7 +7,7 @@ from makespan.harness.workload import Workload
 
 RECORDING = Path(__file__).parents[1] / "datasets" / "smollm2-135m-reasoning-gym.jsonl.gz"
 OTHER_VERSION = RECORDING.with_name("smollm2-135m-reasoning-gym-t06.jsonl.gz")
-"""The same prompts at temperature 0.6, where that recording lies beside the first."""
+"""The same prompts at temperature 0.6."""
 
 
 def smollm2(path: str | None, requests: int | None, seed: int) -> Workload:

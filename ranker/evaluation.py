@@ -131,8 +131,8 @@ def _middle(drawn: list[float]) -> tuple[float, float]:
     return low, high
 
 
-def mean_over(simulated: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each metric over simulations in which it is defined, NaN where it is in none."""
-    values = {key: np.array([each[key] for each in simulated]) for key in RANKING}
+def mean_over(measured: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric over folds or simulations in which it is defined, NaN where it is in none."""
+    values = {key: np.array([each[key] for each in measured]) for key in measured[0]}
     known = {key: value[np.isfinite(value)] for key, value in values.items()}
     return {key: float(value.mean()) if len(value) else float("nan") for key, value in known.items()}

@@ -1,6 +1,7 @@
 """Which rows of length data share a prompt."""
 
 import numpy as np
+import pyarrow as pa
 
 from makespan.ranker.length_columns import LengthColumns, Texts
 from makespan.schedulers.types import BoolArray, IntArray
@@ -20,7 +21,9 @@ def group_numbers(columns: LengthColumns) -> IntArray:
         first = _first_rows(label)
         if first.any():
             code = np.unique(code * count + first, return_inverse=True)[1]
-    return _by_appearance(code, 2 * count)
+    # Codes of a dictionary are given in the order in which its values appear.
+    numbers: IntArray = pa.array(code).dictionary_encode().indices.to_numpy().astype(np.int64)
+    return numbers
 
 
 def _first_rows(texts: Texts) -> IntArray:
@@ -35,13 +38,3 @@ def _missing(texts: Texts) -> BoolArray:
     if texts.count(None) in (0, len(texts)):
         return np.full(len(texts), texts.count(None) > 0)
     return np.array([text is None for text in texts], dtype=np.bool_)
-
-
-def _by_appearance(code: IntArray, bound: int) -> IntArray:
-    """Number codes below `bound` in the order in which they appear."""
-    rows = np.arange(len(code))
-    first = np.empty(bound, dtype=np.int64)
-    # The last value that is written stays, which is the first row.
-    first[code[::-1]] = rows[::-1]
-    numbers: IntArray = (np.cumsum(first[code] == rows) - 1)[first[code]]
-    return numbers

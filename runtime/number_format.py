@@ -18,5 +18,8 @@ def fitting_dtype(device: str = "cpu") -> str:
     # Imported here: the engine's actor takes its core before torch counts the cores.
     import torch
 
-    on_cpu = torch.device(device).type == "cpu"
-    return "float32" if on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported() else "bfloat16"
+    if torch.device(device).type != "cpu":
+        return "bfloat16"
+    # Builds of torch without oneDNN lack the operator that tells.
+    multiplied = torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bfloat16" if multiplied else "float32"

@@ -11,8 +11,6 @@ from makespan.runtime.number_format import fitting_dtype
 GIB = 1024**3
 LONGEST = 8192
 """Tokens of one request that are enough for anything here."""
-BYTES = {"bfloat16": 2, "float32": 4}
-"""Of a number of the KV cache."""
 PROMPT = 32
 """Tokens that the shortest prompt with its chat template takes."""
 
@@ -37,7 +35,10 @@ def longest_request(model: Path, *, cap: int, kv_gib: float, instances: int = 1)
     context = context_of(config)
     if cap + PROMPT > context:
         raise ValueError(f"--cap must leave room for a prompt in the model's context of {context} tokens, got {cap}")
-    fits = int(kv_gib * GIB / kv_bytes_per_token(config, BYTES[fitting_dtype()]))
+    # Imported here: what is refused above is refused without it.
+    import torch
+
+    fits = int(kv_gib * GIB / kv_bytes_per_token(config, getattr(torch, fitting_dtype()).itemsize))
     if cap + PROMPT > fits:
         raise ValueError(
             f"--kv-gib must hold a request of --cap {cap} tokens and its prompt, got {kv_gib:g} for {fits} tokens"

@@ -206,7 +206,7 @@ class SimulatedCluster:
             self._now = int(self._clock[0]) / PICOSECONDS
         back = self._back[:returned].copy()
         away = back[:0]
-        if self._tools.called:
+        if self._tools.any_calls:
             away, back = self._call_tools(back)
         if change is not None and int(self._clock[0]) >= limit:
             self._changes.pop(0)

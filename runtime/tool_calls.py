@@ -29,7 +29,7 @@ class ToolCalls:
         self._next_turn = turns.first[:-1].copy()
         self._gap_ps = np.rint(turns.gap_s * PICOSECONDS).astype(np.int64)
         self._away: list[tuple[int, int]] = []
-        self.called = len(turns.tokens) > len(requests)
+        self.any_calls = len(turns.tokens) > len(requests)
         """Whether any tool is ever called."""
         for name in ("turn_end", "stop"):
             self._requests[name] = turns.tokens[self._next_turn]

@@ -24,8 +24,11 @@ _BLUNT = 100.0
 _SHARP = 300.0
 # The first temperature: about the rise of the last end, as a share of it, that is taken with probability 1 / e.
 _TEMPERATURE = 1e-3
+# A request is exchanged for one of about its length, at most so many places before or behind it.
 _NEAR = 4
+# Some are exchanged for some, at most so many on either side.
 _FEW = 3
+# One is made up for by several, chosen among so many.
 _MANY = 24
 
 

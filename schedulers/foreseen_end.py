@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from makespan.schedulers.lengths_seen import Curves
+from makespan.schedulers.lengths_seen import LEAST, Curves
 from makespan.schedulers.types import FloatArray, IntArray
-
-_LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,16 +60,16 @@ def expected_end(curves: Curves, slots: Slots, first: FloatArray, later: FloatAr
     tokens, left = curves.tokens, curves.residual
     queue = later.sum(axis=2, keepdims=True)
     running = first @ left
-    chance = later @ left / np.maximum(queue, _LEAST)
+    chance = later @ left / np.maximum(queue, LEAST)
     served = np.zeros_like(chance)
     np.cumsum((chance[..., 1:] + chance[..., :-1]) / 2 * np.diff(tokens), axis=2, out=served[..., 1:])
     there = running[..., 1:] + queue * served[..., 1:] / tokens[1:]
     start = np.where(queue > 0.01, _last_start(tokens[1:], there, queue * served[..., -1:], slots.count), 0.0)
     at, part = curves.between(start + tokens)
     # Over the moments at which it may have started, each of the later ones is there with the mean of its chances.
-    waited = np.clip((_mixed(served, at, part, served[..., -1:]) - served) / np.maximum(start, _LEAST), 0.0, 1 - _LEAST)
+    waited = np.clip((_mixed(served, at, part, served[..., -1:]) - served) / np.maximum(start, LEAST), 0.0, 1 - LEAST)
     waited = np.where(start > 0, waited, 0.0)
-    nobody = _mixed(first @ np.log1p(-np.minimum(left, 1 - _LEAST)), at, part, 0.0) + queue * np.log1p(-waited)
+    nobody = _mixed(first @ np.log1p(-np.minimum(left, 1 - LEAST)), at, part, 0.0) + queue * np.log1p(-waited)
     alive = _mixed(running, at, part, 0.0) + queue * waited
     pace = -np.expm1(nobody) * slots.step_of(alive)
     after = ((pace[..., 1:] + pace[..., :-1]) / 2 * np.diff(tokens)).sum(axis=2)
@@ -87,7 +85,7 @@ def _last_start(moments: FloatArray, there: FloatArray, work: FloatArray, slots:
     after = np.minimum((there > slots).sum(axis=2, keepdims=True), len(moments) - 1)
     before = np.maximum(after - 1, 0)
     high, low = np.take_along_axis(there, before, axis=2), np.take_along_axis(there, after, axis=2)
-    part = np.clip((high - slots) / np.maximum(high - low, _LEAST), 0.0, 1.0)
+    part = np.clip((high - slots) / np.maximum(high - low, LEAST), 0.0, 1.0)
     inside = np.where(after == 0, 0.0, moments[before] * (1 - part) + moments[after] * part)
     start: FloatArray = np.where(there[..., -1:] > slots, work / slots, inside)
     return start

@@ -7,7 +7,7 @@ import numpy as np
 
 from makespan.schedulers.instances import BLOCK_TOKENS, Instance
 from makespan.schedulers.prefill_bound import base_ps
-from makespan.schedulers.types import FloatArray, IntArray
+from makespan.schedulers.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,10 +33,9 @@ class InstanceEnd:
     kv_tokens: int
 
     @classmethod
-    def of(cls, instance: Instance, lengths: IntArray, kv: IntArray, besides_ps: FloatArray) -> "InstanceEnd":
-        """Return the ends of `instance`; the columns have shape (n,)."""
-        tokens = instance.kv_blocks * BLOCK_TOKENS
-        return cls(more_ps(instance).tolist(), lengths.tolist(), kv.tolist(), besides_ps.tolist(), tokens)
+    def of(cls, instance: Instance, lengths: list[int], kv: list[int], besides_ps: list[float]) -> "InstanceEnd":
+        """Return the end of `instance` as a function of what it is given."""
+        return cls(more_ps(instance).tolist(), lengths, kv, besides_ps, instance.kv_blocks * BLOCK_TOKENS)
 
     def __call__(self, rows: list[int]) -> float:
         """Return picoseconds until the last of these requests of the plan ends; `rows` are longest first."""

@@ -16,7 +16,8 @@ from makespan.schedulers.view import View
 _SHARES = np.concatenate([[0.0], np.geomspace(2.0**-10, 2.0**-4, 24, endpoint=False), np.linspace(2.0**-4, 1.0, 46)])
 """Lengths at which curves are kept, as shares of the cap: fine near 0, where most end, and fine near the cap."""
 
-_LEAST = 1e-12
+LEAST = 1e-12
+"""What shares are taken to be at least where something is divided by them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,7 @@ class Curves:
     def mean_left(self) -> FloatArray:
         """Mean tokens that are yet to come at each length, on the average over all ways. Shape (G,)."""
         area = self.area
-        left: FloatArray = ((area[:, -1:] - area) / np.maximum(self.beyond, _LEAST)).mean(axis=0)
+        left: FloatArray = ((area[:, -1:] - area) / np.maximum(self.beyond, LEAST)).mean(axis=0)
         return left
 
     @property
@@ -53,7 +54,7 @@ class Curves:
         """Of those that have reached one length, the share that generates so many more tokens. Shape (W, G, G)."""
         at, part = self.between(self.tokens[:, None] + self.tokens)
         longer = self.beyond[:, at] * (1 - part) + self.beyond[:, at + 1] * part
-        left: FloatArray = np.where(part < 1, longer, 0.0) / np.maximum(self.beyond, _LEAST)[:, :, None]
+        left: FloatArray = np.where(part < 1, longer, 0.0) / np.maximum(self.beyond, LEAST)[:, :, None]
         return left
 
     def between(self, tokens: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from makespan.schedulers.foreseen_end import Slots, expected_end
-from makespan.schedulers.lengths_seen import Curves
+from makespan.schedulers.lengths_seen import LEAST, Curves
 from makespan.schedulers.types import BoolArray, FloatArray, IntArray
 
 TRIED = 12
 """Slices that are compared, evenly spaced in the logarithm of the share of requests that outlast them."""
-
-_LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,14 +65,14 @@ class Standing:
 
         While they get it all slots are busy; then the rest goes on in any order.
         """
-        beyond, area = np.maximum(self.curves.beyond, _LEAST), self.curves.area
+        beyond, area = np.maximum(self.curves.beyond, LEAST), self.curves.area
         everyone = self.running + self.waiting
         left = below * everyone / beyond[:, None, :]
         work = (left * (area[:, points, None] - area[:, None, :])).sum(axis=2)
         outlast = left.sum(axis=2) * beyond[:, points]
         here = np.arange(len(everyone)) == points[:, None]
         then = np.where(below, 0.0, everyone) + outlast[..., None] * here
-        share = np.minimum(self.slots.count / np.maximum(then.sum(axis=2, keepdims=True), _LEAST), 1.0)
+        share = np.minimum(self.slots.count / np.maximum(then.sum(axis=2, keepdims=True), LEAST), 1.0)
         return then * share, then * (1 - share), work, outlast
 
     def _exchanged(self, below: BoolArray, displaced: float) -> tuple[FloatArray, FloatArray]:

@@ -80,8 +80,8 @@ class StagePlan:
 
     def instance_ends(self) -> list[InstanceEnd]:
         """Return when each instance ends as a function of what it is given."""
-        besides, kv = self.besides(), self.kv
-        return [InstanceEnd.of(one, self.lengths, kv, besides[i]) for i, one in enumerate(self.cluster)]
+        lengths, kv, besides = self.lengths.tolist(), self.kv.tolist(), self.besides().tolist()
+        return [InstanceEnd.of(one, lengths, kv, besides[i]) for i, one in enumerate(self.cluster)]
 
     def ends(self, where: IntArray) -> FloatArray:
         """Return picoseconds at which each instance ends if request `k` runs on ``where[k]``, shape (N,)."""

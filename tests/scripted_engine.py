@@ -46,7 +46,7 @@ def once_there(file: Path, max_batch: int) -> "ScriptedTokens":
     return ScriptedTokens(max_batch)
 
 
-def fails_once_started(folder: Path, times: int, max_batch: int) -> "ScriptedTokens":
+def dies_when_started_again(folder: Path, times: int, max_batch: int) -> "ScriptedTokens":
     """Be an engine that starts, and so many times in a row after that is killed before it is up."""
     started = len(list(folder.iterdir()))
     (folder / str(started)).touch()

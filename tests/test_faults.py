@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 from ray.exceptions import RayActorError
-from scripted_engine import fails_once_started
+from scripted_engine import dies_when_started_again
 from stage_of_actors import MAX_BATCH, check_whole, prompts, scripted_pool, service
 
 from makespan.runtime.instance_pool import InstanceFailed, InstancePool
@@ -106,7 +106,7 @@ def test_a_frozen_instance_is_found_out_and_replaced(cluster: None) -> None:
 
 
 def test_an_engine_that_is_killed_while_it_starts_anew_is_started_again(cluster: None, tmp_path: Path) -> None:
-    pool = InstancePool(partial(fails_once_started, tmp_path, 2, MAX_BATCH), 1)
+    pool = InstancePool(partial(dies_when_started_again, tmp_path, 2, MAX_BATCH), 1)
     try:
         pool.wait_until_live()
         wanted, samples = prompts(12, seed=3), []
@@ -121,7 +121,7 @@ def test_an_engine_that_is_killed_while_it_starts_anew_is_started_again(cluster:
 
 
 def test_an_engine_that_never_starts_anew_ends_the_run_with_its_reason(cluster: None, tmp_path: Path) -> None:
-    pool = InstancePool(partial(fails_once_started, tmp_path, 99, MAX_BATCH), 1)
+    pool = InstancePool(partial(dies_when_started_again, tmp_path, 99, MAX_BATCH), 1)
     try:
         pool.wait_until_live()
         kill(pool, 0)
