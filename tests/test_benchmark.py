@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,8 @@ def test_an_interruption_leaves_the_finished_experiments_readable(tmp_path: Path
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # What a shell starts in the background is born deaf to interruptions.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("records/*.json"))) < 3 and time.monotonic() < deadline:
