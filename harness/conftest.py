@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--engine", choices=["simulated", "vllm"], default="simulated", help="what executes the requests")
     group.addoption("--repetitions", type=int, default=REPETITIONS, help="real engine: how often every policy is run")
     group.addoption("--cap", type=int, default=None, help="real engine: most tokens of an output, whatever time it takes")
-    group.addoption("--minutes", type=float, default=MINUTES, help="real engine: without --cap, outputs are shrunk to fit")
+    group.addoption("--minutes", type=float, default=MINUTES, help="real engine: how long all may take, unless --cap")
     group.addoption("--model", metavar="FOLDER", help="real engine: Hugging Face model; default: SmolLM2-135M")
     group.addoption("--ray-address", metavar="HOST:PORT", help="real engine: Ray cluster; default: this machine")
     group.addoption("--data", metavar="FOLDER", help="public length data for the ranker's benchmarks")

@@ -55,9 +55,9 @@ def calibrate(
         profile = run(
             name, model=model, grid=grid, kv_gib=kv_gib, instances=instances, ray_address=ray_address, progress=bar
         )
-    write_whole(out, json.dumps(profile, indent=1) + "\n")
+    write_whole(out, json.dumps(profile.as_json(), indent=1) + "\n")
     if as_json:
-        print(json.dumps(profile))
+        print(json.dumps(profile.as_json()))
 
 
 def replay(

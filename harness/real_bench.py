@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
@@ -66,6 +67,10 @@ class RealBench:
         Measured as well.
     max_batch
         Their batch limit.
+    seed
+        Of what policies are told.
+    deadline
+        When no further run is to begin, on the monotonic clock, seconds.
     """
 
     pool: InstancePool
@@ -75,6 +80,12 @@ class RealBench:
     dispatch_latency_s: float
     max_batch: int
     seed: int
+    deadline: float = inf
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time for runs has passed."""
+        return monotonic() > self.deadline
 
     def race(self, name: str, policy: Policy, information: str, engine: str, repetition: int) -> Record:
         """Run a policy on the real instances and in simulation, check the laws and return the record."""
@@ -135,7 +146,8 @@ def real_bench(
 ) -> Iterator[RealBench]:
     """Start instances, measure them as they are, side by side, and give what races are run on.
 
-    Where the runs must keep to a budget, all outputs are shrunk by a factor with which `fifo` keeps to its share.
+    Where the runs must keep to a budget, all outputs are shrunk by a factor with which `fifo` keeps to its share, and on a
+    machine that is too slow for that there is a deadline beyond it.
     """
     began = monotonic()
     folder = model or smollm2_folder()
@@ -149,19 +161,19 @@ def real_bench(
         pool = InstancePool(partial(VllmTokens, spec), instances, on_gpu=has_gpu())
         try:
             pool.wait_until_live()
-            profile = Profile.of_json(measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest)))
+            profile = measured_profile(pool, f"{name.lower()}-as-measured", name, _grid(max_batch, longest))
             bench = RealBench(pool, workload, prompts, profile, measured_latency(pool, profile), max_batch, seed)
             if budget is not None:
-                bench = replace(bench, workload=bench.shrunk_to(budget.run_s(monotonic() - began)))
+                shrunk = bench.shrunk_to(budget.run_s(monotonic() - began))
+                bench = replace(bench, workload=shrunk, deadline=began + budget.seconds)
             yield bench
         finally:
             pool.shutdown()
 
 
 def _grid(max_batch: int, longest: int) -> Grid:
-    """Return a small grid: powers of two up to the batch limit, short and long contexts that the engine can hold."""
-    contexts = tuple(c for c in (32, 256) if c + MARGIN <= longest)
-    return Grid(batches=powers_of_two(max_batch), contexts=contexts, prefills=tuple(p for p in (64, 256) if p < longest))
+    """Return a small grid; what is computed anew after a move may be as long as a request, so prompts go up to that."""
+    return Grid(batches=powers_of_two(max_batch), contexts=(32, 256)).within(longest)
 
 
 def _tokenised(folder: Path, workload: Workload) -> list[Prompt]:

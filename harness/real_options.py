@@ -19,7 +19,7 @@ REQUESTS = 40
 LONGEST = 1024
 """Tokens of the longest output, to which all are shrunk alike, unless a cap is given at which they are cut."""
 MINUTES = 17.0
-"""How long everything may take, measuring the engines beforehand included."""
+"""How long everything may take, measuring the engines beforehand included, but for the last run."""
 PER_SLOT = 2.5
 REPETITIONS = 3
 FREE_REPETITIONS = 1
@@ -66,7 +66,8 @@ class RealOptions:
     cap
         Tokens at which outputs are cut off; None to shrink all of them alike.
     minutes
-        How long everything may take; outputs are shrunk so that it does. None for as long as it takes.
+        How long everything may take: outputs are shrunk so that it does, and what then still does not fit is left out.
+        None for as long as it takes.
     model
         A Hugging Face model folder; None for SmolLM2-135M.
     ray_address
@@ -147,13 +148,16 @@ class RealOptions:
         return batch_limit(self.requests, self.instances, self.requests_per_slot)
 
     def contests(self) -> Iterator[RealContest]:
-        """Yield every run; each repetition begins with another policy, so that none is always measured first."""
-        for engine, repetitions in ((FORCED, self.repetitions), (FREE, FREE_REPETITIONS)):
-            entries = [(name, self._information_of(name, engine)) for name in self.policies]
-            for repetition in range(repetitions):
-                first = repetition * len(entries) // repetitions
-                for name, information in entries[first:] + entries[:first]:
-                    yield RealContest(engine, name, information, repetition)
+        """Yield every run; each repetition begins with another policy, so that none is always measured first.
+
+        Every policy has had a run of either kind before any has a second one: where time is short, those are left out.
+        """
+        kinds = {FORCED: self.repetitions, FREE: FREE_REPETITIONS}
+        for repetition in range(max(kinds.values())):
+            for engine in (engine for engine, repetitions in kinds.items() if repetition < repetitions):
+                first = repetition * len(self.policies) // kinds[engine]
+                for name in self.policies[first:] + self.policies[:first]:
+                    yield RealContest(engine, name, self._information_of(name, engine), repetition)
 
     def _information_of(self, policy: str, engine: str) -> str:
         """Return the best information that a policy is meant for; nobody knows how a model will end, so no oracle then."""

@@ -2,13 +2,12 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from makespan.runtime.instance_pool import InstancePool
+from makespan.runtime.profiles import Profile
 from makespan.runtime.ray_session import has_gpu, ray_session
 from makespan.runtime.servable import context_of, read_config
 from makespan.runtime.smollm2 import SMOLLM2, smollm2_folder
@@ -16,7 +15,6 @@ from makespan.runtime.step_samples import Grid, StepSample, measure_steps
 from makespan.runtime.step_time_fit import fit_step_time
 from makespan.runtime.token_engine import EngineFacts
 from makespan.runtime.vllm_tokens import VllmSpec, VllmTokens
-from makespan.schedulers.instances import BLOCK_TOKENS
 
 Progress = Callable[[int, int], None]
 
@@ -30,8 +28,8 @@ def calibrate(
     instances: int = 1,
     ray_address: str | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Start instances, measure their step times and give the content of a profile's file.
+) -> Profile:
+    """Start instances, measure their step times and give their profile.
 
     Parameters
     ----------
@@ -57,39 +55,30 @@ def calibrate(
         pool = InstancePool(partial(VllmTokens, spec), instances, on_gpu=has_gpu())
         try:
             pool.wait_until_live()
-            content = measured_profile(pool, name, model.name if model else SMOLLM2, grid, progress)
+            return measured_profile(pool, name, model.name if model else SMOLLM2, grid, progress)
         finally:
             pool.shutdown()
-    return content
 
 
-def measured_profile(
-    pool: InstancePool, name: str, model: str, grid: Grid, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Measure the step times of a pool of equal instances and give the content of a profile's file."""
+def measured_profile(pool: InstancePool, name: str, model: str, grid: Grid, progress: Progress | None = None) -> Profile:
+    """Measure the step times of a pool of equal instances and give their profile."""
     samples: list[StepSample] = []
     for done, measured in enumerate(measure_steps(pool, grid), start=1):
         samples += measured
         if progress is not None:
             progress(done, len(grid))
-    # A prompt beside a batch makes one more running request; the table ends with the largest batch.
-    samples = [replace(sample, running=min(sample.running, grid.batches[-1])) for sample in samples]
-    fit = fit_step_time(samples, grid.batches)
+    fit = fit_step_time(samples, grid.batches, grid.prefills)
     facts = pool.facts[0]
     assert facts is not None
-    return {
-        "name": name,
-        "running": list(fit.running),
-        "seconds": [_rounded(seconds) for seconds in fit.seconds],
-        "seconds_per_kv_token": _rounded(fit.seconds_per_kv_token),
-        "seconds_per_prefill_token": _rounded(fit.seconds_per_prefill_token),
-        "kv_capacity_tokens": facts.kv_capacity_tokens,
-        "max_batch": grid.batches[-1],
-        "max_batched_tokens": facts.max_batched_tokens,
-        "block_tokens": BLOCK_TOKENS,
-        "source": _source(model, grid, facts, len(pool)),
-        "mape": float(f"{fit.mape:.3g}"),
-    }
+    return Profile(
+        name,
+        fit.step_time,
+        kv_capacity_tokens=facts.kv_capacity_tokens,
+        max_batch=grid.batches[-1],
+        max_batched_tokens=facts.max_batched_tokens,
+        source=_source(model, grid, facts, len(pool)),
+        mape=float(f"{fit.mape:.3g}"),
+    )
 
 
 def _source(model: str, grid: Grid, facts: EngineFacts, instances: int) -> str:
@@ -98,10 +87,6 @@ def _source(model: str, grid: Grid, facts: EngineFacts, instances: int) -> str:
         f"Least squares over medians of {len(grid)} kinds of steps of {model} in {facts.dtype} under {_engine_version()} on "
         f"{_hardware()}{together}; the KV blocks of vLLM itself held {facts.block_tokens} tokens."
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def _engine_version() -> str:

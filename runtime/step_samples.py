@@ -1,5 +1,6 @@
 """Measured engine steps: how long real instances took for a known batch, KV and prefill, all of them at once."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -25,20 +26,31 @@ class StepSample:
 
     Parameters
     ----------
-    running
-        Requests scheduled in the step.
+    decodes
+        Requests that generate a token each.
     kv_tokens
-        Tokens of KV that they hold when it ends.
-    prefill_tokens
-        Those of them prefilled by it.
+        Tokens of KV that all requests hold when the step ends.
     seconds
         How long it took.
+    prompts, prompt_tokens
+        Requests that are prefilled as well, and the tokens of each.
     """
 
-    running: int
+    decodes: int
     kv_tokens: float
-    prefill_tokens: int
     seconds: float
+    prompts: int = 0
+    prompt_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the step computes."""
+        return self.decodes + self.prompts * self.prompt_tokens
+
+    @property
+    def pairs(self) -> float:
+        """Pairs of a query and a key that prompts attend."""
+        return self.prompts * self.prompt_tokens * (self.prompt_tokens + 1) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +72,7 @@ class Grid:
 
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     contexts: tuple[int, ...] = (32, 256, 1024)
-    prefills: tuple[int, ...] = (64, 256, 1024)
+    prefills: tuple[int, ...] = (16, 64, 256, 1024)
     most_kv: int = 4096
     steps: int = 40
 
@@ -93,8 +105,14 @@ class Grid:
         """The batches and contexts that are measured together."""
         return [(b, c) for b in self.batches for c in self.contexts if b * c <= self.most_kv]
 
+    @property
+    def together(self) -> list[tuple[int, int]]:
+        """The prompts, and tokens of each, that are prefilled in one step: what of a long prompt's time is attention."""
+        most = [(min(self.prefills[-1] // tokens, self.batches[-1] - 1), tokens) for tokens in self.prefills]
+        return [(prompts, tokens) for prompts, tokens in most if prompts > 1]
+
     def __len__(self) -> int:
-        return len(self.prefills) + len(self.decodes)
+        return len(self.prefills) + len(self.together) + len(self.decodes)
 
 
 def powers_of_two(largest: int) -> tuple[int, ...]:
@@ -127,13 +145,14 @@ def measure_steps(pool: InstancePool, grid: Grid) -> Iterator[list[StepSample]]:
     bench.prefill(grid.prefills[-1])
     for tokens in grid.prefills:
         seconds = median(bench.prefill(tokens) for _ in range(REPEATS))
-        yield [StepSample(1, tokens, tokens, seconds)]
+        yield [StepSample(0, tokens, seconds, prompts=1, prompt_tokens=tokens)]
+    for prompts, tokens in grid.together:
+        yield bench.prefill_together(prompts, tokens, grid.contexts[0], grid.steps)
     for batch, context in grid.decodes:
         seconds = median(bench.decode(batch, context, grid.steps) for _ in range(REPEATS))
-        samples = [StepSample(batch, batch * (context + 1 + grid.steps / 2), 0, seconds)]
+        samples = [StepSample(batch, batch * (context + 1 + grid.steps / 2), seconds)]
         if batch < grid.batches[-1]:
-            beside = grid.prefills[0]
-            samples.append(bench.prefill_beside(batch, context, grid.steps, beside))
+            samples.append(bench.prefill_beside(batch, context, grid.steps, grid.prefills[0]))
         yield samples
 
 
@@ -158,13 +177,30 @@ class _Bench:
         """Return a step that prefills one prompt while a batch decodes."""
         # A short sample says by its end that the batch has begun; then one prompt follows the other.
         began = (context, 2)
-        done = self._run([(context, steps + 1)] * batch + [began], then=[(tokens, 1)] * REPEATS)
+        done = self._run([(context, steps + 1)] * batch + [began], then=[[(tokens, 1)]] * REPEATS)
         late = [outcome for outcomes in done for outcome in outcomes if len(outcome.tokens) == 1]
         kv = batch * (context + steps / 2) + tokens
-        return StepSample(batch + 1, kv, tokens, median(outcome.first - outcome.scheduled for outcome in late))
+        return StepSample(batch, kv, median(o.first - o.scheduled for o in late), prompts=1, prompt_tokens=tokens)
 
-    def _run(self, wanted: list[Work], then: list[Work] | None = None) -> list[list[Outcome]]:
-        """Have every instance do this work, and whenever some of it ends there, one of `then`."""
+    def prefill_together(self, prompts: int, tokens: int, context: int, steps: int) -> list[StepSample]:
+        """Return steps that prefill several prompts at once, by how many of them the engine did take into one step.
+
+        They are given while a request decodes: an idle engine would begin with the first of them alone.
+        """
+        seconds: dict[int, list[float]] = defaultdict(list)
+        for _ in range(REPEATS):
+            for outcomes in self._run([(context, steps + 1), (context, 2)], then=[[(tokens, 1)] * prompts]):
+                late = [outcome for outcome in outcomes if len(outcome.tokens) == 1]
+                for (scheduled, first), taken in Counter((o.scheduled, o.first) for o in late).items():
+                    seconds[taken].append(first - scheduled)
+        kv = context + steps / 2
+        return [
+            StepSample(1, kv + n * tokens, median(took), prompts=n, prompt_tokens=tokens)
+            for n, took in sorted(seconds.items())
+        ]
+
+    def _run(self, wanted: list[Work], then: list[list[Work]] | None = None) -> list[list[Outcome]]:
+        """Have every instance do this work, and whenever some of it ends there, the next of `then`."""
         owners: dict[int, int] = {}
 
         def submit(instance: int, works: list[Work]) -> None:
@@ -188,7 +224,7 @@ class _Bench:
                     i = owners.pop(outcome.number)
                     done[i].append(outcome)
                     if later[i]:
-                        submit(i, [later[i].pop()])
+                        submit(i, later[i].pop())
         return done
 
 

@@ -71,7 +71,7 @@ class _Costs:
         more[0] = table[1]
         kv = step.seconds_per_kv_token * lengths * (prompts + lengths / 2)
         return cls(
-            more, kv + step.seconds_per_prefill_token * prompts, instance.kv_blocks * BLOCK_TOKENS, instance.max_batch
+            more, kv + instance.seconds_per_prefill_token * prompts, instance.kv_blocks * BLOCK_TOKENS, instance.max_batch
         )
 
     def holds(self, lengths: FloatArray, prompts: FloatArray, besides: FloatArray, limit: float) -> int:

@@ -60,12 +60,11 @@ class FinishModel:
     @classmethod
     def of(cls, instance: Instance) -> Self:
         """Return the model of `instance`."""
-        step, own = instance.step_time, instance.step_time.prefill_steps
+        step = instance.step_time
         table = step.table_ps(instance.max_batch) / PICOSECONDS
         table[0] = 0.0
-        budget = instance.max_batched_tokens
-        full = step.seconds_per_prefill_token if own is None else own.table_ps(budget)[budget] / budget / PICOSECONDS
-        return cls(table, step.seconds_per_kv_token, float(full), instance.kv_blocks * BLOCK_TOKENS)
+        kv_tokens = instance.kv_blocks * BLOCK_TOKENS
+        return cls(table, step.seconds_per_kv_token, instance.seconds_per_prefill_token, kv_tokens)
 
     @property
     def max_batch(self) -> int:

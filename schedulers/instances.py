@@ -77,6 +77,14 @@ class Instance:
         """Whole KV blocks it can hold."""
         return self.kv_capacity_tokens // BLOCK_TOKENS
 
+    @property
+    def seconds_per_prefill_token(self) -> float:
+        """What a prompt token adds to a step, attention aside; where prefill steps have a law, its share of a full one."""
+        law, budget = self.step_time.prefill_steps, self.max_batched_tokens
+        if law is None:
+            return self.step_time.seconds_per_prefill_token
+        return float(law.table_ps(budget)[budget]) / budget / PICOSECONDS
+
 
 @dataclass(frozen=True, eq=False)
 class Cluster:

@@ -1,5 +1,6 @@
 """Calibration: the grid, the fit, and one real profile through vLLM."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,53 +9,88 @@ import pytest
 from makespan.runtime.calibration import calibrate
 from makespan.runtime.profiles import Profile
 from makespan.runtime.step_samples import Grid, StepSample
-from makespan.runtime.step_time_fit import fit_step_time
+from makespan.runtime.step_time_fit import StepTimeFit, fit_step_time
 
 TABLE = {1: 0.02, 4: 0.025, 16: 0.06}
+PREFILL = {16: 0.03, 64: 0.05, 1024: 0.9}
+PER_DECODE, PREFILL_KV, PAIR = 1e-4, 2e-6, 4e-7
 
 
-def samples(kv: float, prefill: float, noise: float = 0.0) -> list[StepSample]:
+def samples(kv: float = 5e-6, pair: float = PAIR, noise: float = 0.0) -> list[StepSample]:
+    """Give steps of a known engine: decode batches, prompts alone, several together, and one beside a batch."""
     draw = np.random.default_rng(0)
-    made = []
-    for batch, base in TABLE.items():
-        for kv_tokens in (100, 1_000, 10_000):
-            for prefill_tokens in (0, 64):
-                exact = base + kv * kv_tokens + prefill * prefill_tokens
-                measured = exact * (1 + noise * float(draw.standard_normal()))
-                made.append(StepSample(batch, kv_tokens, prefill_tokens, measured))
-    return made
+    made = [
+        StepSample(batch, kv_tokens, base + kv * kv_tokens)
+        for batch, base in TABLE.items()
+        for kv_tokens in (100, 1_000, 10_000)
+    ]
+    kinds = [(0, 1, tokens) for tokens in PREFILL] + [(1, 15, 16), (1, 15, 64)] + [(b, 1, 16) for b in (1, 4)]
+    for decodes, prompts, tokens in kinds:
+        for context in (100, 1_000) if decodes else (0,):
+            held = decodes * context + prompts * tokens
+            step = StepSample(decodes, held, 1.0, prompts=prompts, prompt_tokens=tokens)
+            base = float(np.interp(step.tokens, list(PREFILL), list(PREFILL.values())))
+            exact = base + PER_DECODE * decodes + PREFILL_KV * held + pair * step.pairs
+            made.append(replace(step, seconds=exact))
+    return [replace(s, seconds=s.seconds * (1 + noise * float(draw.standard_normal()))) for s in made]
 
 
-def test_the_fit_recovers_the_profile_that_made_the_steps() -> None:
-    fit = fit_step_time(samples(kv=5e-6, prefill=2e-3), (1, 4, 16))
-    assert fit.running == (1, 4, 16)
-    assert fit.seconds == pytest.approx(tuple(TABLE.values()))
-    assert fit.seconds_per_kv_token == pytest.approx(5e-6)
-    assert fit.seconds_per_prefill_token == pytest.approx(2e-3)
-    assert fit.mape == pytest.approx(0, abs=1e-9)
+def fitted(measured: list[StepSample]) -> StepTimeFit:
+    return fit_step_time(measured, list(TABLE), list(PREFILL))
+
+
+def test_the_fit_recovers_both_laws_that_made_the_steps() -> None:
+    fit = fitted(samples())
+    step, prefill = fit.step_time, fit.step_time.prefill_steps
+    assert prefill is not None
+    assert (step.running, prefill.tokens) == (tuple(TABLE), tuple(PREFILL))
+    assert step.seconds == pytest.approx(tuple(TABLE.values()))
+    assert step.seconds_per_kv_token == pytest.approx(5e-6)
+    assert prefill.seconds == pytest.approx(tuple(PREFILL.values()), rel=1e-3)
+    assert prefill.seconds_per_decode == pytest.approx(PER_DECODE, rel=1e-3)
+    assert prefill.seconds_per_kv_token == pytest.approx(PREFILL_KV, rel=1e-3)
+    assert prefill.seconds_per_pair == pytest.approx(PAIR, rel=1e-3)
+    assert fit.mape == pytest.approx(0, abs=1e-5)
+
+
+def test_a_long_prompt_takes_longer_than_as_many_tokens_of_short_ones() -> None:
+    law = fitted(samples()).step_time.prefill_steps
+    assert law is not None
+    long, short = StepSample(0, 0, 1.0, 1, 1024), StepSample(0, 0, 1.0, 64, 16)
+    assert law.seconds_per_pair * (long.pairs - short.pairs) > 0.2 * law.seconds[-1]
 
 
 def test_the_reported_error_is_about_the_noise() -> None:
-    fit = fit_step_time(samples(kv=5e-6, prefill=2e-3, noise=0.05), (1, 4, 16))
+    fit = fitted(samples(noise=0.05))
     assert 0.01 < fit.mape < 0.08
-    assert fit.seconds_per_kv_token == pytest.approx(5e-6, rel=0.2)
+    assert fit.step_time.seconds_per_kv_token == pytest.approx(5e-6, rel=0.2)
 
 
 def test_a_coefficient_is_never_negative() -> None:
-    fit = fit_step_time(samples(kv=-1e-7, prefill=2e-3), (1, 4, 16))
-    assert fit.seconds_per_kv_token == 0
-    assert fit.seconds_per_prefill_token == pytest.approx(2e-3, rel=0.1)
+    fit = fitted(samples(kv=-1e-7, pair=-1e-9))
+    assert fit.step_time.prefill_steps is not None
+    assert fit.step_time.seconds_per_kv_token == 0
+    assert fit.step_time.prefill_steps.seconds_per_pair == 0
+    assert fit.step_time.seconds == pytest.approx(tuple(TABLE.values()), rel=0.05)
 
 
-def test_the_table_never_falls() -> None:
-    falling = [StepSample(batch, kv, 0, seconds) for batch, seconds in ((1, 0.03), (2, 0.02)) for kv in (0, 9)]
-    fit = fit_step_time(falling, (1, 2))
-    assert fit.seconds[1] >= fit.seconds[0]
+def test_the_tables_never_fall() -> None:
+    falling = [StepSample(batch, kv, seconds) for batch, seconds in ((1, 0.03), (2, 0.02)) for kv in (0, 9)]
+    prompts = [StepSample(0, 0, seconds, 1, tokens) for tokens, seconds in ((8, 0.2), (64, 0.1))]
+    step = fit_step_time(falling + prompts, (1, 2), (8, 64)).step_time
+    assert step.prefill_steps is not None
+    assert step.seconds[1] >= step.seconds[0]
+    assert step.prefill_steps.seconds[1] >= step.prefill_steps.seconds[0]
 
 
 def test_a_batch_that_was_not_measured_is_named() -> None:
     with pytest.raises(ValueError, match=r"none of \[32\] is"):
-        fit_step_time(samples(kv=0, prefill=0), (1, 4, 16, 32))
+        fit_step_time(samples(), (1, 4, 16, 32), list(PREFILL))
+
+
+def test_prefill_that_was_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"steps that prefill must be measured, got 9 that only decode"):
+        fitted([sample for sample in samples() if not sample.prompts])
 
 
 @pytest.mark.parametrize(
@@ -78,6 +114,12 @@ def test_a_grid_leaves_out_what_holds_too_much_kv() -> None:
     assert len(grid) == 4
 
 
+def test_prompts_are_measured_together_up_to_the_tokens_of_the_longest_beside_one_that_decodes() -> None:
+    grid = Grid(batches=(1, 8), contexts=(32,), prefills=(16, 256, 1024))
+    assert grid.together == [(7, 16), (4, 256)]
+    assert Grid(batches=(1, 2), contexts=(32,)).together == []
+
+
 @pytest.mark.parametrize("tokens", [80, 112, 304, 512, 2048])
 def test_nothing_is_measured_beyond_the_context_of_a_model(tokens: int) -> None:
     grid = Grid().within(tokens)
@@ -96,11 +138,15 @@ def test_a_real_engine_gives_a_complete_profile() -> None:
     seen: list[tuple[int, int]] = []
     grid = Grid(batches=(1, 4), contexts=(32, 128), prefills=(64, 128), steps=3)
     profile = calibrate("small", grid=grid, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 6) for done in range(1, 7)]
-    assert profile["running"] == [1, 4]
-    assert 0 < profile["seconds"][0] <= profile["seconds"][1]
-    assert profile["seconds_per_kv_token"] >= 0
-    assert profile["seconds_per_prefill_token"] > 0
-    assert profile["kv_capacity_tokens"] > 10_000
-    assert 0 <= profile["mape"] < 1
-    assert Profile.of_json(profile).max_batch == 4
+    assert seen == [(done, 7) for done in range(1, 8)]
+    step, law = profile.step_time, profile.step_time.prefill_steps
+    assert step.running == (1, 4)
+    assert 0 < step.seconds[0] <= step.seconds[1]
+    assert law is not None
+    assert law.tokens == (64, 128)
+    assert law.seconds[1] > law.seconds[0]
+    assert profile.kv_capacity_tokens > 10_000
+    assert profile.mape is not None
+    assert 0 <= profile.mape < 1
+    assert profile.max_batch == 4
+    assert Profile.of_json(profile.as_json()) == profile

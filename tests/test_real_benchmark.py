@@ -9,7 +9,7 @@ import pytest
 from tiny_model import make_tiny_model
 
 from makespan.harness.agreement import agreements
-from makespan.harness.real_options import Budget
+from makespan.harness.real_options import FORCED, FREE, Budget, RealOptions
 from makespan.harness.store import read_records
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +42,24 @@ def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -
     assert [found.engine for found in agreements(records)] == ["vllm-forced", "vllm-free"]
     for text in (done.stdout, (out / "report.md").read_text(), (out / "report.html").read_text()):
         assert "median error" in text
+
+
+@pytest.mark.engine
+def test_what_does_not_fit_into_the_minutes_is_left_out(tmp_path: Path) -> None:
+    sizes = ["--requests", "6", "--requests-per-slot", "1", "--minutes", "0.001", "--instances", "1", "--policy", "fifo"]
+    done = race(tmp_path, "--model", str(make_tiny_model(tmp_path / "tiny")), "--workload", "lognormal_0.5", *sizes, "-rs")
+    assert done.returncode == 0, done.stdout
+    assert "--minutes are over" in done.stdout
+    assert not list(tmp_path.glob("records/*.json"))
+
+
+def test_every_policy_has_a_run_of_either_kind_before_any_has_a_second_one() -> None:
+    given = {"--policy": ["fifo", "pull", "lpt"], "--requests": 12, "--repetitions": 3, "--instances": 2, "--out": "out"}
+    runs = list(RealOptions.from_options(given.get).contests())
+    kinds = [(run.engine, run.repetition) for run in runs]
+    assert list(dict.fromkeys(kinds)) == [(FORCED, 0), (FREE, 0), (FORCED, 1), (FORCED, 2)]
+    assert all(kinds.count(kind) == 3 for kind in kinds)
+    assert [run.policy for run in runs[::3]] == ["fifo", "fifo", "pull", "lpt"]
 
 
 @pytest.mark.parametrize(("spent", "expected"), [(0.0, 10.0), (40.0, 6.0), (90.0, 5.0)])
