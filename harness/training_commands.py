@@ -85,40 +85,46 @@ def train(
             raise registry.unknown_name("pipeline", name, PIPELINES)
     if information not in INFORMATION:
         raise registry.unknown_name("information source", information, INFORMATION)
-    # What is heavy is imported after what can be refused without it.
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if data is not None and not reward:
+        raise ValueError(f"--data needs --reward, for only tasks have a scorer of their own, got {data} alone")
+    dispatching = registry.load_policy(policy)
+    # Each module is imported before what it can refuse, the heavy ones last: a mistake is answered at once.
+    from makespan.runtime.rollouts import Batch
+
+    batch = Batch(prompts=prompts, samples=samples, cap=cap, temperature=temperature, seed=seed)
+    from makespan.runtime.reward import load_reward, task_reward
+
+    scored = load_reward(reward) if reward else None
+    from makespan.runtime.prompt_file import PromptFile
+
+    source: Any = None if data is None else PromptFile.read(data, prompts, seed)
+    from makespan.runtime.servable import longest_request
+    from makespan.runtime.smollm2 import smollm2_folder
+
+    folder = model or smollm2_folder()
+    longest = longest_request(folder, cap=cap, kv_gib=kv_gib)
+    from makespan.runtime.task import Task
+
+    source = source or Task.parse(task, seed=seed, instruction=instruction)
+    scored = scored or task_reward(task.partition(":")[0])
     from makespan.harness.training_curves import show_runs, write_curves
     from makespan.runtime.engine_slots import cores
     from makespan.runtime.grpo import Grpo
     from makespan.runtime.profiles import load_profile
-    from makespan.runtime.prompt_file import PromptFile
     from makespan.runtime.ray_session import ray_session
-    from makespan.runtime.reward import load_reward, task_reward
-    from makespan.runtime.rollouts import Batch
-    from makespan.runtime.servable import longest_request
-    from makespan.runtime.smollm2 import smollm2_folder
-    from makespan.runtime.task import Task
     from makespan.runtime.trainer_actor import TrainerSpec
     from makespan.runtime.training_run import Evaluation, Rig
     from makespan.runtime.training_run import train as run
     from makespan.runtime.vllm_tokens import VllmSpec
     from makespan.schedulers.elastic import ElasticRule
 
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
-    batch = Batch(prompts=prompts, samples=samples, cap=cap, temperature=temperature, seed=seed)
-    if data is not None and not reward:
-        raise ValueError(f"--data needs --reward, for only tasks have a scorer of their own, got {data} alone")
-    source: Any = (
-        Task.parse(task, seed=seed, instruction=instruction) if data is None else PromptFile.read(data, prompts, seed)
-    )
-    scored = load_reward(reward) if reward else task_reward(task.partition(":")[0])
-    folder = model or smollm2_folder()
-    longest = longest_request(folder, cap=cap, kv_gib=kv_gib)
     engine = VllmSpec(model=folder, max_batch=max_batch, max_tokens=longest, kv_gib=kv_gib, transfer=weight_transfer)
     rig = Rig(
         engine=engine,
         profile=load_profile("smollm2-135m-cpu-core"),
-        policy=registry.load_policy(policy),
+        policy=dispatching,
         information=INFORMATION[information],
         instances=instances,
         elastic=ElasticRule(most=elastic) if elastic else None,

@@ -23,6 +23,17 @@ def base_ps(instance: Instance) -> IntArray:
     return table if prefill is None else np.minimum(table, prefill.table_ps(instance.max_batch))
 
 
+def tokens_ps(instance: Instance) -> IntArray:
+    """Return the least base of a step that computes 0 … budget tokens of either sort, in picoseconds, shape (T + 1,)."""
+    prefill, budget = instance.step_time.prefill_steps, instance.max_batched_tokens
+    if prefill is None:
+        raise ValueError("tokens of either sort cost the same only where steps that prefill have a law, got none")
+    least = prefill.table_ps(budget)
+    table = instance.step_time.table_ps(instance.max_batch)
+    least[: len(table)] = np.minimum(least[: len(table)], table)
+    return least
+
+
 def least_kv_ps(instance: Instance) -> int:
     """Return the least that a token of KV costs any step, in picoseconds."""
     step, prefill = instance.step_time, instance.step_time.prefill_steps

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from makespan.schedulers.instance_kinds import Kind
-from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_rate_ps
+from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_rate_ps, tokens_ps
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
 
@@ -53,14 +53,15 @@ class StepCharge:
         base = base_ps(kind.instance)
         table = np.minimum.accumulate(base[:0:-1].astype(np.float64))[::-1]
         kv = float(least_kv_ps(kind.instance))
-        lines = supporting_lines(base)
-        if len(lines) > _SLOPES:
-            lines = [lines[k] for k in np.linspace(0, len(lines) - 1, _SLOPES).astype(int)]
+        lines = _thinned(supporting_lines(base))
+        # What a prompt token beside a step costs is known for a line only, where prefill steps have their own law.
+        linear = kind.instance.step_time.prefill_steps is None
+        if not linear:
+            # The dearer a token that is made, the cheaper must one of a prompt be: lines at which they cost the same, too.
+            lines += _thinned(supporting_lines(tokens_ps(kind.instance)))
         charges: list[Self] = []
         for alpha, beta in lines:
             prefill = prefill_rate_ps(kind.instance, alpha, beta)
-            # What a prompt token beside a step costs is known for a line only, where prefill steps have their own law.
-            linear = kind.instance.step_time.prefill_steps is None
             below: FloatArray = table if linear else alpha + beta * np.arange(1, len(table) + 1, dtype=np.float64)
             directions = [(1.0, 0.0), (0.0, 1.0), (beta, kv)]
             # By count a slope says nothing: the whole table is shared evenly. Without KV a line shares by count, too.
@@ -116,3 +117,9 @@ class StepCharge:
         cost = worth * (table + self.kv_ps * (held + others)) + shared / (size + self.by_kv * others)
         least: FloatArray = cost.min(axis=2) + price * (self.slope + self.kv_ps * held[:, :, 0])
         return least
+
+
+def _thinned(lines: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    if len(lines) <= _SLOPES:
+        return lines
+    return [lines[k] for k in np.linspace(0, len(lines) - 1, _SLOPES).astype(int)]

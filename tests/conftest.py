@@ -1,10 +1,13 @@
-"""Shared settings of the tests."""
+"""Shared settings of the tests. A file's tests run in one process (``--dist loadfile``), so that its engines start once."""
 
+import os
 import sys
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
+
+# Tests run side by side, one on each core: more threads would wait for each other most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("makespan", deadline=None)
@@ -12,28 +15,3 @@ settings.load_profile("makespan")
 
 # importlib mode does not put this folder on the path; the tests share two modules that lie in it.
 sys.path.insert(0, str(Path(__file__).parent))
-
-
-ENGINES = (
-    "test_calibration",
-    "test_elastic_pool",
-    "test_faults",
-    "test_ray_address",
-    "test_real_",
-    "test_recording",
-    "test_servable",
-    "test_shutdown",
-    "test_small_model",
-    "test_sweep",
-    "test_trainer_service",
-    "test_training_run",
-    "test_weights",
-)
-"""Files whose tests start engines, Ray or both, which want a core each: they run one after the other, beside the rest."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests with engines into one group, of which one process takes care."""
-    for item in items:
-        if item.path.stem.startswith(ENGINES):
-            item.add_marker(pytest.mark.xdist_group("engines"))

@@ -14,6 +14,7 @@ from makespan.schedulers import request_cells
 from makespan.schedulers.bounds import lower_bound
 from makespan.schedulers.catalog import fifo
 from makespan.schedulers.instances import Cluster, Instance
+from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.requests import Requests
 from makespan.schedulers.sources import none
 from makespan.schedulers.step_time import PICOSECONDS, StepTime
@@ -71,20 +72,28 @@ def test_more_instances_never_raise_it(case: Case, more: int) -> None:
     ) * (1 + 2e-3)
 
 
+def test_a_step_that_prefills_is_as_long_for_tokens_of_either_sort() -> None:
+    law = PrefillStepTime((3, 4), (0.02, 0.04))
+    instance = Instance(StepTime((1,), (0.04,), prefill_steps=law), 16, max_batch=2, max_batched_tokens=3)
+    requests = Requests.of(np.array([1] * 11 + [8]), np.ones(12, dtype=np.int64))
+    # Nineteen tokens in all, three a step.
+    bound = lower_bound(requests, np.ones(12, dtype=np.int64), Cluster.uniform(instance, 1))
+    assert bound == pytest.approx(0.02 * 19 / 3)
+
+
 @given(case=cases(max_requests=12), data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_more_kv_more_slots_and_less_to_do_never_raise_it(case: Case, data: st.DataObject) -> None:
-    better = Cluster(
-        tuple(
-            replace(
-                i,
-                kv_capacity_tokens=i.kv_capacity_tokens + data.draw(st.integers(0, 200)),
-                max_batch=i.max_batch + (more := data.draw(st.integers(0, 4))),
-                max_batched_tokens=i.max_batched_tokens + more,
-            )
-            for i in case.cluster
-        )
+    # The prices of several kinds are searched for: any give a bound, but a better cluster may be searched more luckily.
+    first, more = case.cluster.instances[0], data.draw(st.integers(0, 4))
+    case = Case(case.requests, case.output_tokens, Cluster.uniform(first, len(case.cluster)))
+    roomier = replace(
+        first,
+        kv_capacity_tokens=first.kv_capacity_tokens + data.draw(st.integers(0, 200)),
+        max_batch=first.max_batch + more,
+        max_batched_tokens=first.max_batched_tokens + more,
     )
+    better = Cluster.uniform(roomier, len(case.cluster))
     fewer = np.maximum(case.output_tokens - data.draw(st.integers(0, 20)), 1)
     bound = bound_of(case) * (1 + 2e-3)
     assert bound_of(Case(case.requests, case.output_tokens, better)) <= bound

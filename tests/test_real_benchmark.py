@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tiny_model import make_tiny_model
 
+from makespan.harness import bench_real
 from makespan.harness.agreement import agreements
-from makespan.harness.real_options import FORCED, FREE, Budget, RealOptions
+from makespan.harness.real_options import FORCED, FREE, Budget, RealContest, RealOptions
 from makespan.harness.store import read_records
 
 ROOT = Path(__file__).parents[1]
@@ -44,13 +47,10 @@ def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -
         assert "median error" in text
 
 
-@pytest.mark.engine
-def test_what_does_not_fit_into_the_minutes_is_left_out(tmp_path: Path) -> None:
-    sizes = ["--requests", "6", "--requests-per-slot", "1", "--minutes", "0.001", "--instances", "1", "--policy", "fifo"]
-    done = race(tmp_path, "--model", str(make_tiny_model(tmp_path / "tiny")), "--workload", "lognormal_0.5", *sizes, "-rs")
-    assert done.returncode == 0, done.stdout
-    assert "--minutes are over" in done.stdout
-    assert not list(tmp_path.glob("records/*.json"))
+def test_what_does_not_fit_into_the_minutes_is_left_out() -> None:
+    late: Any = SimpleNamespace(is_over=True)
+    with pytest.raises(pytest.skip.Exception, match="--minutes are over"):
+        bench_real.bench_real(RealContest(FORCED, "fifo", "none", 2), Any, late, None)
 
 
 def test_every_policy_has_a_run_of_either_kind_before_any_has_a_second_one() -> None:
@@ -70,17 +70,25 @@ def test_runs_share_the_time_that_measuring_leaves_but_half_of_all_in_any_case(s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--policy", "ltp"], "unknown policy 'ltp'; did you mean 'lpt'?"),
-        (["--repetitions", "0"], "--repetitions must be at least 1, got 0"),
-        (["--cap", "0"], "a cap must be at least 1, got 0"),
-        (["--minutes", "0"], "--minutes must be positive, got 0"),
-        (["--model", "nowhere"], "--model must be a Hugging Face folder with a config.json, got nowhere"),
-        (["--workload", "a", "--workload", "b"], "races on one --workload at a time, got 2"),
-        (["--requests-per-slot", "1", "--requests-per-slot", "2"], "races at one --requests-per-slot at a time, got 2"),
+        ({"--policy": ["ltp"]}, "unknown policy 'ltp'; did you mean 'lpt'?"),
+        ({"--repetitions": 0}, "--repetitions must be at least 1, got 0"),
+        ({"--cap": 0}, "a cap must be at least 1, got 0"),
+        ({"--minutes": 0.0}, "--minutes must be positive, got 0"),
+        ({"--model": "nowhere"}, "--model must be a Hugging Face folder with a config.json, got nowhere"),
+        ({"--workload": ["a", "b"]}, "races on one --workload at a time, got 2"),
+        ({"--requests-per-slot": [1.0, 2.0]}, "races at one --requests-per-slot at a time, got 2"),
     ],
 )
-def test_a_mistake_ends_the_run_before_an_engine_starts(options: list[str], message: str, tmp_path: Path) -> None:
-    done = race(tmp_path / "out", *options)
+def test_a_mistake_is_found_before_an_engine_starts(options: dict[str, Any], message: str) -> None:
+    given = {"--repetitions": 1, "--minutes": 1.0, "--instances": 2, "--out": "out", **options}
+    with pytest.raises((ValueError, LookupError, FileNotFoundError)) as refused:
+        RealOptions.from_options(given.get)
+    assert message in str(refused.value)
+
+
+def test_a_mistake_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    done = race(tmp_path / "out", "--policy", "ltp")
     assert done.returncode == 2
-    assert message in done.stdout + done.stderr
+    assert "unknown policy 'ltp'; did you mean 'lpt'?" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
