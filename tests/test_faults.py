@@ -20,7 +20,7 @@ from makespan.runtime.sample import Prompt
 from makespan.schedulers import catalog, registry
 
 CAP = 60
-TRIALS = 44
+TRIALS = 48
 
 
 @pytest.fixture(scope="module")
