@@ -1,16 +1,15 @@
-"""One function for many items, in this process and on workers of Ray: long pieces of neighbours first, short ones last."""
+"""One function for many items on the workers of Ray: long pieces of neighbours first, short ones at the end."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import takewhile
+from itertools import groupby
 from threading import Event, Lock
 from time import monotonic
 from typing import Any, TypeVar
 
 import ray
 
-from makespan.runtime.engine_slots import cores as usable
 from makespan.runtime.ray_session import ray_session
 
 T = TypeVar("T")
@@ -38,61 +37,54 @@ def side_by_side(
     alike
         What items have in common for which a worker that has done one is quicker with the next.
     cores
-        Processes side by side on this machine, this one included; None for one per core.
+        Processes side by side on a cluster of this machine's own; None for one per core.
     address
-        Ray cluster to run on instead, as many at once as it has cores.
+        Ray cluster to run on instead.
 
     Raises
     ------
     ValueError
         As `ray_session` does; and whatever `work` raises.
     """
-    here = address is None
     left, started, taking = list(items), Event(), Lock()
     with ThreadPoolExecutor(1) as beside, ExitStack() as session:
         # Ray takes seconds to start and one core is enough for that, so the other one begins with the end of the list.
         first = beside.submit(head_start, started, taking, work, left)
         try:
-            session.enter_context(ray_session(address, cores=(cores or len(usable())) - 1 if here else None))
+            session.enter_context(ray_session(address, cores=cores))
         finally:
             with taking:
                 started.set()
+        # Stubs say nothing of streams of results.
+        stream: Any = ray.remote(num_cpus=1, num_returns="streaming")(_handed_over)
+        workers = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+        streams = [stream.remote(work, piece) for piece in pieces(left, alike, workers)]
         yield from first.result()
-        yield from shared(work, left, alike, here=here)
-
-
-def shared(work: Callable[[T], R], left: list[T], alike: Callable[[T], Hashable], *, here: bool) -> Iterator[R]:
-    """Have Ray's workers do what is left from the front on, and this process, if it is `here`, from the end."""
-    workers = int(ray.cluster_resources().get("CPU", 0 if here else 1))  # type: ignore[no-untyped-call]
-    # Stubs say nothing of streams of results.
-    stream: Any = ray.remote(num_cpus=1, num_returns="streaming")(_handed_over)
-    streams: list[Any] = []
-    while left or streams:
-        # One piece waits behind the one that a worker does, for this process may be busy when that ends.
-        while left and len(streams) < 2 * workers:
-            piece = next_piece(left, alike, workers + here)
-            del left[: len(piece)]
-            streams.append(stream.remote(work, piece))
-        own = here and bool(left)
-        if own:
-            yield work(left.pop())
-        ready: list[Any] = ray.wait(streams, num_returns=1, timeout=0 if own else None)[0] if streams else []
-        for one in ready:
+        while streams:
+            ready: Any = ray.wait(streams, num_returns=1)[0][0]
             try:
-                yield from ray.get(next(one))
+                yield from ray.get(next(ready))
             except StopIteration:
-                streams.remove(one)
+                streams.remove(ready)
 
 
-def next_piece(left: Sequence[T], alike: Callable[[T], Hashable], processes: int) -> list[T]:
-    """Return what to do next of what is left: neighbours that are alike, at most half of a process's share.
+def pieces(items: Sequence[T], alike: Callable[[T], Hashable], workers: int) -> list[list[T]]:
+    """Cut `items` into pieces of neighbours that are alike, in the order in which workers take them.
 
-    This is guided self-scheduling (Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987), but with half of
-    the share as in factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35, 1992), since some items may take
-    several times as long as others.
+    A piece is at most half a worker's share of what is left: guided self-scheduling (Polychronopoulos and Kuck, IEEE
+    Transactions on Computers C-36, 1987), but with half of the share as in factoring (Hummel, Schonberg and Flynn,
+    Communications of the ACM 35, 1992), since some items may take several times as long as others.
     """
-    size = -(-len(left) // (2 * processes))
-    return list(takewhile(lambda item: alike(item) == alike(left[0]), left[:size]))
+    cut: list[list[T]] = []
+    left = len(items)
+    for _, group in groupby(items, alike):
+        rest = list(group)
+        while rest:
+            size = -(-left // (2 * workers))
+            cut.append(rest[:size])
+            left -= len(cut[-1])
+            rest = rest[size:]
+    return cut
 
 
 def _handed_over(work: Callable[[T], R], piece: Sequence[T]) -> Iterator[list[R]]:
