@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from statistics import median
+from time import monotonic
 from typing import Self
 
 from makespan.runtime.instance_actor import Outcome
@@ -15,7 +16,9 @@ from makespan.runtime.token_engine import FAILED, TokenRequest
 Work = tuple[int, int]
 """Tokens of a prompt, and tokens to generate from it."""
 REPEATS = 3
-"""Measurements of one median."""
+"""Measurements of one median, at most."""
+PATIENCE_S = 4.0
+"""What has taken so long is not measured again: on a slow engine all of it would take too long, and is less noisy."""
 BESIDES = 8
 """Tokens of a request beside its context and the steps that are timed."""
 
@@ -144,16 +147,25 @@ def measure_steps(pool: InstancePool, grid: Grid) -> Iterator[list[StepSample]]:
     # The first steps of an engine allocate what the later ones reuse.
     bench.prefill(grid.prefills[-1])
     for tokens in grid.prefills:
-        seconds = median(bench.prefill(tokens) for _ in range(REPEATS))
+        seconds = median(bench.prefill(tokens) for _ in repeats())
         yield [StepSample(0, tokens, seconds, prompts=1, prompt_tokens=tokens)]
     for prompts, tokens in grid.together:
         yield bench.prefill_together(prompts, tokens, grid.contexts[0], grid.steps)
     for batch, context in grid.decodes:
-        seconds = median(bench.decode(batch, context, grid.steps) for _ in range(REPEATS))
+        seconds = median(bench.decode(batch, context, grid.steps) for _ in repeats())
         samples = [StepSample(batch, batch * (context + 1 + grid.steps / 2), seconds)]
         if batch < grid.batches[-1]:
             samples.append(bench.prefill_beside(batch, context, grid.steps, grid.prefills[0]))
         yield samples
+
+
+def repeats() -> Iterator[int]:
+    """Count measurements of one kind: once at least, and again as long as that does not take too long."""
+    began = monotonic()
+    for number in range(REPEATS):
+        if number and monotonic() - began > PATIENCE_S:
+            return
+        yield number
 
 
 class _Bench:
@@ -188,7 +200,7 @@ class _Bench:
         They are given while a request decodes: an idle engine would begin with the first of them alone.
         """
         seconds: dict[int, list[float]] = defaultdict(list)
-        for _ in range(REPEATS):
+        for _ in repeats():
             for outcomes in self._run([(context, steps + 1), (context, 2)], then=[[(tokens, 1)] * prompts]):
                 late = [outcome for outcome in outcomes if len(outcome.tokens) == 1]
                 for (scheduled, first), taken in Counter((o.scheduled, o.first) for o in late).items():

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from makespan.runtime import step_samples
 from makespan.runtime.calibration import calibrate
 from makespan.runtime.profiles import Profile
-from makespan.runtime.step_samples import Grid, StepSample
+from makespan.runtime.step_samples import Grid, StepSample, repeats
 from makespan.runtime.step_time_fit import StepTimeFit, fit_step_time
 
 TABLE = {1: 0.02, 4: 0.025, 16: 0.06}
@@ -118,6 +119,13 @@ def test_prompts_are_measured_together_up_to_the_tokens_of_the_longest_beside_on
     grid = Grid(batches=(1, 8), contexts=(32,), prefills=(16, 256, 1024))
     assert grid.together == [(7, 16), (4, 256)]
     assert Grid(batches=(1, 2), contexts=(32,)).together == []
+
+
+@pytest.mark.parametrize(("each", "expected"), [(0.1, 3), (3.0, 2), (5.0, 1)])
+def test_what_takes_long_is_not_measured_again(each: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(np.arange(100) * each)
+    monkeypatch.setattr(step_samples, "monotonic", lambda: next(clock))
+    assert len(list(repeats())) == expected
 
 
 @pytest.mark.parametrize("tokens", [80, 112, 304, 512, 2048])
