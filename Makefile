@@ -11,7 +11,7 @@ bench: setup
 	$(VENV)/bin/pytest harness/ --benchmark $(ARGS)
 
 test: setup
-	$(VENV)/bin/pytest tests --numprocesses 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check
