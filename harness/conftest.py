@@ -196,10 +196,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report of what has finished, also after Ctrl-C."""
     options = session.config.stash.get(OPTIONS, None)
-    if options is not None and (options.out / "records").is_dir() and (records := read_records(options.out)):
-        write_report(records, options.out)
-    if isinstance(options, RaceOptions) and options.refused:
-        session.exitstatus = EXIT_CODE
+    if options is not None:
+        records = read_records(options.out) if (options.out / "records").is_dir() else []
+        if records:
+            write_report(records, options.out)
+        if isinstance(options, RaceOptions) and options.refused:
+            session.exitstatus = EXIT_CODE
+        if isinstance(options, RealOptions) and session.exitstatus == 0 and options.never_run(records):
+            session.exitstatus = EXIT_CODE
     if speeds := session.config.stash.get(SPEEDS, []):
         write_speeds(speeds, session.config.stash[OPTIONS].out)
     if found := session.config.stash.get(REPRODUCTIONS, []):
@@ -230,5 +234,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(str(line))
     if left_out := config.stash.get(WITHOUT_DATA, 0):
         terminalreporter.write_line(f"{left_out} benchmarks on public length data were left out; --data FOLDER runs them")
+    if isinstance(options, RealOptions) and (late := len(terminalreporter.stats.get("skipped", ()))):
+        never = options.never_run(records)
+        none_at_all = f", and no run at all was made of {', '.join(never)}" if never else ""
+        terminalreporter.write_line(
+            f"{late} runs did not fit into --minutes {options.minutes:g}{none_at_all}; "
+            "give more minutes, or name fewer policies with --policy"
+        )
     if records:
         terminalreporter.write_line(f"report: {options.out / 'report.html'}")

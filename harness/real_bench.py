@@ -83,8 +83,8 @@ class RealBench:
     deadline: float = inf
 
     @property
-    def is_over(self) -> bool:
-        """Whether the time for runs has passed."""
+    def time_is_up(self) -> bool:
+        """Whether the deadline has passed."""
         return monotonic() > self.deadline
 
     def race(self, name: str, policy: Policy, information: str, engine: str, repetition: int) -> Record:
@@ -146,8 +146,8 @@ def real_bench(
 ) -> Iterator[RealBench]:
     """Start instances, measure them as they are, side by side, and give what races are run on.
 
-    Where the runs must keep to a budget, all outputs are shrunk by a factor with which `fifo` keeps to its share, and on a
-    machine that is too slow for that there is a deadline beyond it.
+    Where the runs must keep to a budget, all outputs are shrunk by a factor with which `fifo` keeps to its share. No run
+    begins after the budget, which machines exceed that are too slow for the least outputs.
     """
     began = monotonic()
     folder = model or smollm2_folder()

@@ -1,12 +1,14 @@
 """What `pytest harness/ --benchmark --engine vllm` races: the options and the list of runs they mean."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from makespan.harness.defaults import WORKLOAD
 from makespan.harness.informations import make_information
+from makespan.harness.record import Record
 from makespan.harness.set_up import batch_limit
 from makespan.harness.workload import Workload
 from makespan.harness.workloads import load_workload
@@ -152,12 +154,17 @@ class RealOptions:
 
         Every policy has had a run of either kind before any has a second one: where time is short, those are left out.
         """
-        kinds = {FORCED: self.repetitions, FREE: FREE_REPETITIONS}
-        for repetition in range(max(kinds.values())):
-            for engine in (engine for engine, repetitions in kinds.items() if repetition < repetitions):
-                first = repetition * len(self.policies) // kinds[engine]
-                for name in self.policies[first:] + self.policies[:first]:
-                    yield RealContest(engine, name, self._information_of(name, engine), repetition)
+        rounds = [(k, FORCED, self.repetitions) for k in range(self.repetitions)]
+        rounds += [(k, FREE, FREE_REPETITIONS) for k in range(FREE_REPETITIONS)]
+        for repetition, engine, repetitions in sorted(rounds, key=itemgetter(0)):
+            first = repetition * len(self.policies) // repetitions
+            for name in self.policies[first:] + self.policies[:first]:
+                yield RealContest(engine, name, self._information_of(name, engine), repetition)
+
+    def never_run(self, records: Iterable[Record]) -> list[str]:
+        """Return the policies of which there is no record."""
+        made = {record.policy for record in records}
+        return [name for name in self.policies if name not in made]
 
     def _information_of(self, policy: str, engine: str) -> str:
         """Return the best information that a policy is meant for; nobody knows how a model will end, so no oracle then."""

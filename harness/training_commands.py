@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -99,7 +99,7 @@ def train(
     scored = load_reward(reward) if reward else None
     from makespan.runtime.prompt_file import PromptFile
 
-    source: Any = None if data is None else PromptFile.read(data, prompts, seed)
+    from_file = None if data is None else PromptFile.read(data, prompts, seed)
     from makespan.runtime.servable import longest_request
     from makespan.runtime.smollm2 import smollm2_folder
 
@@ -107,8 +107,9 @@ def train(
     longest = longest_request(folder, cap=cap, kv_gib=kv_gib)
     from makespan.runtime.task import Task
 
-    source = source or Task.parse(task, seed=seed, instruction=instruction)
-    scored = scored or task_reward(task.partition(":")[0])
+    source = Task.parse(task, seed=seed, instruction=instruction) if from_file is None else from_file
+    if scored is None:
+        scored = task_reward(task.partition(":")[0])
     from makespan.harness.training_curves import show_runs, write_curves
     from makespan.runtime.engine_slots import cores
     from makespan.runtime.grpo import Grpo

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from makespan.runtime.deployments import Deployment
+from makespan.runtime.relative_fit import relative_fit
 from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.step_time import StepTime
 from makespan.schedulers.types import BoolArray, FloatArray
@@ -58,10 +58,7 @@ class _Steps:
     def fit(self, rows: BoolArray, terms: list[FloatArray], seconds: FloatArray) -> FloatArray:
         """Return coefficients of `terms`, not negative, that fit `seconds` of `rows` relative to the whole step."""
         design = np.stack([np.broadcast_to(term, rows.shape) for term in terms], axis=1)[rows]
-        scale = design.max(axis=0)
-        weighted = design / scale / self.seconds[rows, None]
-        found: FloatArray = nnls(weighted, seconds[rows] / self.seconds[rows])[0] / scale
-        return found
+        return relative_fit(design, seconds[rows], self.seconds[rows])
 
 
 def linear_step_time(deployment: Deployment, limits: Limits) -> StepTime:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import nnls
 
+from makespan.runtime.relative_fit import relative_fit
 from makespan.runtime.step_samples import StepSample
 from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.step_time import StepTime
@@ -53,12 +53,10 @@ def _fit(
 ) -> tuple[tuple[float, ...], tuple[float, ...], FloatArray]:
     """Return the seconds of a table over `at`, the coefficients of the terms, and the relative error of every sample."""
     seconds = np.array([sample.seconds for sample in samples])
-    design = np.column_stack([_rises(np.array(at, dtype=np.float64), knots), *terms]) / seconds[:, None]
-    # Columns of very different sizes would make the smallest coefficients vanish in the tolerance of the solver.
-    scale = np.maximum(np.abs(design).max(axis=0), np.finfo(np.float64).tiny)
-    found = nnls(design / scale, np.ones(len(samples)))[0] / scale
+    design = np.column_stack([_rises(np.array(at, dtype=np.float64), knots), *terms])
+    found = relative_fit(design, seconds, seconds)
     table = np.cumsum(found[: len(knots)])
-    return _rounded(table), _rounded(found[len(knots) :]), design @ found - 1
+    return _rounded(table), _rounded(found[len(knots) :]), design @ found / seconds - 1
 
 
 def _rounded(values: FloatArray) -> tuple[float, ...]:

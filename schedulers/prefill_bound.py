@@ -12,6 +12,7 @@ The prompt token from which a request's first token comes is one of the b, hence
 import numpy as np
 
 from makespan.schedulers.instances import Instance
+from makespan.schedulers.prefill_step_time import PrefillStepTime
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
 
@@ -23,14 +24,10 @@ def base_ps(instance: Instance) -> IntArray:
     return table if prefill is None else np.minimum(table, prefill.table_ps(instance.max_batch))
 
 
-def tokens_ps(instance: Instance) -> IntArray:
-    """Return the least base of a step that computes 0 … budget tokens of either sort, in picoseconds, shape (T + 1,)."""
-    prefill, budget = instance.step_time.prefill_steps, instance.max_batched_tokens
-    if prefill is None:
-        raise ValueError("tokens of either sort cost the same only where steps that prefill have a law, got none")
-    least = prefill.table_ps(budget)
-    table = instance.step_time.table_ps(instance.max_batch)
-    least[: len(table)] = np.minimum(least[: len(table)], table)
+def either_ps(instance: Instance, law: PrefillStepTime) -> IntArray:
+    """Return the least base of a step that computes 0 … T tokens, made or prefilled, in picoseconds, shape (T + 1,)."""
+    least = law.table_ps(instance.max_batched_tokens)
+    least[: instance.max_batch + 1] = base_ps(instance)
     return least
 
 

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from makespan.schedulers.instance_kinds import Kind
-from makespan.schedulers.prefill_bound import base_ps, least_kv_ps, prefill_rate_ps, tokens_ps
+from makespan.schedulers.prefill_bound import base_ps, either_ps, least_kv_ps, prefill_rate_ps
 from makespan.schedulers.supporting_lines import supporting_lines
 from makespan.schedulers.types import FloatArray, IntArray
 
@@ -54,18 +54,19 @@ class StepCharge:
         table = np.minimum.accumulate(base[:0:-1].astype(np.float64))[::-1]
         kv = float(least_kv_ps(kind.instance))
         lines = _thinned(supporting_lines(base))
-        # What a prompt token beside a step costs is known for a line only, where prefill steps have their own law.
-        linear = kind.instance.step_time.prefill_steps is None
-        if not linear:
-            # The dearer a token that is made, the cheaper must one of a prompt be: lines at which they cost the same, too.
-            lines += _thinned(supporting_lines(tokens_ps(kind.instance)))
+        law = kind.instance.step_time.prefill_steps
+        if law is not None:
+            # Below those lines a prompt token may cost nothing, for a step of few made tokens has room for it; below these
+            # it costs what a made one does.
+            lines += _thinned(supporting_lines(either_ps(kind.instance, law)))
         charges: list[Self] = []
         for alpha, beta in lines:
             prefill = prefill_rate_ps(kind.instance, alpha, beta)
-            below: FloatArray = table if linear else alpha + beta * np.arange(1, len(table) + 1, dtype=np.float64)
+            # What a prompt token beside a step costs is known for a line only, where prefill steps have their own law.
+            below: FloatArray = table if law is None else alpha + beta * np.arange(1, len(table) + 1, dtype=np.float64)
             directions = [(1.0, 0.0), (0.0, 1.0), (beta, kv)]
             # By count a slope says nothing: the whole table is shared evenly. Without KV a line shares by count, too.
-            directions = directions[bool(charges) and linear : 3 if beta * kv else 2]
+            directions = directions[bool(charges) and law is None : 3 if beta * kv else 2]
             charges += [cls(kind, below, kv, float(prefill), beta, *direction) for direction in directions]
         return charges
 

@@ -105,6 +105,25 @@ def test_more_kv_more_slots_and_less_to_do_never_raise_it(case: Case, data: st.D
 
 @given(case=cases(max_requests=12), data=st.data())
 @settings(max_examples=40, deadline=None)
+def test_what_a_cluster_does_lies_above_the_bound_of_a_better_one(case: Case, data: st.DataObject) -> None:
+    better = Cluster(
+        tuple(
+            replace(
+                i,
+                kv_capacity_tokens=i.kv_capacity_tokens + data.draw(st.integers(0, 200)),
+                max_batch=i.max_batch + (more := data.draw(st.integers(0, 4))),
+                max_batched_tokens=i.max_batched_tokens + more,
+            )
+            for i in case.cluster
+        )
+    )
+    workload = Workload("drawn", case.requests, case.output_tokens, "drawn")
+    run = simulate(workload, case.cluster, fifo, none(case.requests))
+    assert bound_of(Case(case.requests, case.output_tokens, better)) <= np.nanmax(run.timeline.ended)
+
+
+@given(case=cases(max_requests=12), data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_of_several_kinds_it_is_no_less_than_with_the_best_of_each_and_no_more_than_with_the_worst(
     case: Case, data: st.DataObject
 ) -> None:

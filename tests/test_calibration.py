@@ -54,13 +54,6 @@ def test_the_fit_recovers_both_laws_that_made_the_steps() -> None:
     assert fit.mape == pytest.approx(0, abs=1e-5)
 
 
-def test_a_long_prompt_takes_longer_than_as_many_tokens_of_short_ones() -> None:
-    law = fitted(samples()).step_time.prefill_steps
-    assert law is not None
-    long, short = StepSample(0, 0, 1.0, 1, 1024), StepSample(0, 0, 1.0, 64, 16)
-    assert law.seconds_per_pair * (long.pairs - short.pairs) > 0.2 * law.seconds[-1]
-
-
 def test_the_reported_error_is_about_the_noise() -> None:
     fit = fitted(samples(noise=0.05))
     assert 0.01 < fit.mape < 0.08

@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from tiny_model import make_tiny_model
 
 from makespan.harness import bench_real
 from makespan.harness.agreement import agreements
+from makespan.harness.real_bench import RealBench
 from makespan.harness.real_options import FORCED, FREE, Budget, RealContest, RealOptions
 from makespan.harness.store import read_records
 
@@ -47,15 +48,33 @@ def test_policies_race_on_real_engines_beside_their_simulation(tmp_path: Path) -
         assert "median error" in text
 
 
-def test_what_does_not_fit_into_the_minutes_is_left_out() -> None:
-    late: Any = SimpleNamespace(is_over=True)
-    with pytest.raises(pytest.skip.Exception, match="--minutes are over"):
-        bench_real.bench_real(RealContest(FORCED, "fifo", "none", 2), Any, late, None)
+def options_of(**given: Any) -> RealOptions:
+    """Give the options of a race of these policies on two instances."""
+    names = {"--policy": ["fifo", "pull", "lpt"], "--requests": 12, "--repetitions": 3, "--minutes": 17.0}
+    return RealOptions.from_options({**names, "--instances": 2, "--out": "out", **given}.get)
+
+
+def test_no_run_begins_after_the_deadline() -> None:
+    nothing: Any = None
+    rig = RealBench(nothing, nothing, nothing, nothing, 0.0, 1, 0)
+    assert not rig.time_is_up
+    with pytest.raises(pytest.skip.Exception, match="--minutes 17 are over"):
+        bench_real.bench_real(RealContest(FORCED, "fifo", "none", 2), options_of(), replace(rig, deadline=0.0), nothing)
+
+
+@pytest.mark.engine
+def test_a_race_that_leaves_a_policy_without_a_run_says_so_and_fails(tmp_path: Path) -> None:
+    lengths = tmp_path / "lengths.jsonl"
+    lengths.write_text('{"prompt": "1 + 1 =", "output_tokens": [3, 9]}\n')
+    sizes = ["--requests", "2", "--requests-per-slot", "1", "--minutes", "0.001", "--instances", "1", "--policy", "fifo"]
+    model = make_tiny_model(tmp_path / "tiny")
+    done = race(tmp_path / "out", "--model", str(model), "--workload", f"mine={lengths}", *sizes)
+    assert done.returncode == 2, done.stdout
+    assert "4 runs did not fit into --minutes 0.001, and no run at all was made of fifo" in done.stdout
 
 
 def test_every_policy_has_a_run_of_either_kind_before_any_has_a_second_one() -> None:
-    given = {"--policy": ["fifo", "pull", "lpt"], "--requests": 12, "--repetitions": 3, "--instances": 2, "--out": "out"}
-    runs = list(RealOptions.from_options(given.get).contests())
+    runs = list(options_of().contests())
     kinds = [(run.engine, run.repetition) for run in runs]
     assert list(dict.fromkeys(kinds)) == [(FORCED, 0), (FREE, 0), (FORCED, 1), (FORCED, 2)]
     assert all(kinds.count(kind) == 3 for kind in kinds)
@@ -80,9 +99,8 @@ def test_runs_share_the_time_that_measuring_leaves_but_half_of_all_in_any_case(s
     ],
 )
 def test_a_mistake_is_found_before_an_engine_starts(options: dict[str, Any], message: str) -> None:
-    given = {"--repetitions": 1, "--minutes": 1.0, "--instances": 2, "--out": "out", **options}
     with pytest.raises((ValueError, LookupError, FileNotFoundError)) as refused:
-        RealOptions.from_options(given.get)
+        options_of(**options)
     assert message in str(refused.value)
 
 
